@@ -1,0 +1,1 @@
+"""Search for an answer that continues a prefix."""

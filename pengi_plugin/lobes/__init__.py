@@ -1,0 +1,1 @@
+"""Parts of Pengi: audio encoder, mapping networks, frozen encoders, prefix LM."""

@@ -1,0 +1,208 @@
+"""Pengi: clips and prompts in, the log-probabilities of their answers out.
+
+Deshmukh, Elizalde, Singh, Wang: *Pengi: An Audio Language Model for Audio
+Tasks*, NeurIPS 2023 (arXiv 2305.11834), section 3.1.
+"""
+
+import torch
+from speechbrain.utils.checkpoints import (
+    mark_as_loader,
+    mark_as_saver,
+    register_checkpoint_hooks,
+)
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+#: Parts whose weights never change; checkpoints leave them out.
+FROZEN_PARTS = ("text_encoder", "lm")
+
+
+@register_checkpoint_hooks
+class Pengi(nn.Module):
+    """Compose the parts of Pengi.
+
+    Arguments
+    ---------
+    audio_encoder : torch.nn.Module
+        (wavs [batch, sample], wav_lens [batch]) -> [batch, d_audio]; trained.
+    audio_projection : torch.nn.Module
+        [batch, d_audio] -> [batch, d_embedding].
+    audio_mapper : torch.nn.Module
+        [batch, d_embedding] -> [batch, n_prefix, d_model]; m1 of the paper.
+    text_encoder : torch.nn.Module
+        list of str -> [batch, d_text]; frozen.
+    text_projection : torch.nn.Module
+        [batch, d_text] -> [batch, d_embedding].
+    text_mapper : torch.nn.Module
+        [batch, d_embedding] -> [batch, n_prefix, d_model]; m2 of the paper.
+    lm : PrefixLM
+        The language model; frozen.
+    normalize_prompt : bool
+        Divide the prompt's embedding by its L2 norm, as the audio's always is.
+        The released model was trained with it (True); its published inference
+        code leaves it out (False).
+
+    Example
+    -------
+    >>> from pengi_plugin.lobes.mapping import MLPPrefixMapper
+    >>> from pengi_plugin.lobes.prefix_lm import PrefixLM
+    >>> class FourMeans(nn.Module):
+    ...     def forward(self, wavs, wav_lens):
+    ...         return wavs.unflatten(1, (4, -1)).mean(-1)
+    >>> class Length(nn.Module):
+    ...     def forward(self, prompts):
+    ...         return torch.tensor([[float(len(prompt))] * 4 for prompt in prompts])
+    >>> lm = PrefixLM(config={"model_type": "gpt2", "n_layer": 1, "n_head": 2,
+    ...     "n_embd": 8, "vocab_size": 11})
+    >>> pengi = Pengi(FourMeans(), nn.Linear(4, 6), MLPPrefixMapper(6, 8, 2),
+    ...     Length(), nn.Linear(4, 6), MLPPrefixMapper(6, 8, 2), lm)
+    >>> clips, lengths = torch.randn(3, 80), torch.ones(3)
+    >>> pengi.encode(clips, lengths, ["what?", "where?", "what?"]).shape
+    torch.Size([3, 4, 8])
+    """
+
+    def __init__(
+        self,
+        audio_encoder: nn.Module,
+        audio_projection: nn.Module,
+        audio_mapper: nn.Module,
+        text_encoder: nn.Module,
+        text_projection: nn.Module,
+        text_mapper: nn.Module,
+        lm: nn.Module,
+        normalize_prompt: bool = True,
+    ):
+        super().__init__()
+        for name, mapper in (("audio", audio_mapper), ("text", text_mapper)):
+            if mapper.d_model != lm.d_model:
+                raise ValueError(
+                    f"{name}_mapper writes vectors of width {mapper.d_model}, the "
+                    f"language model reads {lm.d_model}; set its d_model to that."
+                )
+        self.audio_encoder = audio_encoder
+        self.audio_projection = audio_projection
+        self.audio_mapper = audio_mapper
+        self.text_encoder = text_encoder
+        self.text_projection = text_projection
+        self.text_mapper = text_mapper
+        self.lm = lm
+        self.normalize_prompt = normalize_prompt
+
+    def encode_audio(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+        """Embed clips with unit L2 norm: [batch, sample] -> [batch, d_embedding]."""
+        embedding = self.audio_projection(self.audio_encoder(wavs, wav_lens))
+        return F.normalize(embedding, dim=-1)
+
+    def encode_prompt(self, prompts: list[str]) -> Tensor:
+        """Embed prompts: list of str -> [batch, d_embedding]."""
+        embedding = self.text_projection(self.text_encoder(prompts))
+        return F.normalize(embedding, dim=-1) if self.normalize_prompt else embedding
+
+    def encode(
+        self,
+        wavs: Tensor,
+        wav_lens: Tensor,
+        prompts: list[str],
+        clip_index: Tensor | None = None,
+    ) -> Tensor:
+        """Return the prefix that prompts the LM (Eqs. 1 and 2).
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            Mono clips [clip, sample].
+        wav_lens : torch.Tensor
+            Relative lengths [clip].
+        prompts : list of str
+            One per row of the result.
+        clip_index : torch.Tensor
+            The clip that each prompt is about [batch]; None when the n-th prompt
+            is about the n-th clip.
+
+        Returns
+        -------
+        prefix : torch.Tensor
+            [batch, 2 * n_prefix, d_model], audio first.
+        """
+        audio = self.audio_mapper(self.encode_audio(wavs, wav_lens))
+        if clip_index is not None:
+            audio = audio[clip_index]
+        if len(prompts) != len(audio):
+            raise ValueError(
+                f"Got {len(prompts)} prompts for {len(audio)} clips; give one prompt "
+                "per clip, or clip_index."
+            )
+        return torch.cat([audio, self.text_mapper(self.encode_prompt(prompts))], dim=1)
+
+    def forward(
+        self,
+        wavs: Tensor,
+        wav_lens: Tensor,
+        prompts: list[str],
+        answer_ids: Tensor,
+        answer_mask: Tensor | None = None,
+        clip_index: Tensor | None = None,
+    ) -> Tensor:
+        """Return the log-probability of each answer token (Eq. 3).
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            Mono clips [clip, sample].
+        wav_lens : torch.Tensor
+            Relative lengths [clip].
+        prompts : list of str
+            One per answer.
+        answer_ids : torch.Tensor
+            Answers with their end mark, right-padded [batch, token].
+        answer_mask : torch.Tensor
+            True where a token counts [batch, token]; None when all do.
+        clip_index : torch.Tensor
+            The clip that each prompt is about [batch]; see ``encode``.
+
+        Returns
+        -------
+        log_probs : torch.Tensor
+            Natural logarithms [batch, token]; 0 at padding. The training loss is
+            minus their mean over the tokens that count.
+        """
+        prefix = self.encode(wavs, wav_lens, prompts, clip_index)
+        return self.lm.answer_log_probs(prefix, answer_ids, answer_mask)
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Return the state dict without the frozen parts."""
+        return {
+            key: value
+            for key, value in self.state_dict().items()
+            if key.split(".")[0] not in FROZEN_PARTS
+        }
+
+    def load_trained_state(self, state: dict[str, Tensor]) -> None:
+        """Load what ``trained_state`` returned.
+
+        Raises
+        ------
+        ValueError
+            If a key is missing, unexpected or of another shape; names all of them.
+        """
+        own = self.trained_state()
+        wrong = [f"{key} is missing" for key in own.keys() - state.keys()]
+        wrong += [f"{key} is unexpected" for key in state.keys() - own.keys()]
+        wrong += [
+            f"{key} has shape {list(state[key].shape)}, not {list(own[key].shape)}"
+            for key in own.keys() & state.keys()
+            if own[key].shape != state[key].shape
+        ]
+        if wrong:
+            raise ValueError(
+                "The checkpoint is of another model: " + "; ".join(sorted(wrong)) + "."
+            )
+        self.load_state_dict(state, strict=False)
+
+    @mark_as_saver
+    def _save(self, path) -> None:
+        torch.save(self.trained_state(), path)
+
+    @mark_as_loader
+    def _load(self, path, end_of_epoch) -> None:
+        self.load_trained_state(torch.load(path, map_location="cpu", weights_only=True))

@@ -1,0 +1,280 @@
+"""Frozen causal language model: prefix embeddings in, answer probabilities out.
+
+Pengi (Deshmukh et al., NeurIPS 2023, section 3.1, Eq. 3) prompts a frozen LM f
+with the prefix p and trains what makes the prefix by the cross-entropy of the
+answer. Gradients pass through the LM to the prefix; its weights never change.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoModelForCausalLM, DynamicCache
+
+from pengi_plugin.lobes.huggingface import build_frozen
+
+#: Settings that change the logits after the output layer, which we would skip.
+LOGIT_SETTINGS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+
+class PrefixState:
+    """What the LM has read so far: a key-value cache, one row per hypothesis.
+
+    Arguments
+    ---------
+    cache : DynamicCache
+        Keys and values of all layers.
+    mask : torch.Tensor
+        1 where a position counts [batch, token]; None when all do.
+    """
+
+    def __init__(self, cache: DynamicCache, mask: Tensor | None):
+        self.cache = cache
+        self.mask = mask
+
+    def repeat(self, n: int) -> None:
+        """Make every row n rows, neighbours in the batch."""
+        self.cache.batch_repeat_interleave(n)
+        if self.mask is not None:
+            self.mask = self.mask.repeat_interleave(n, dim=0)
+
+    def select(self, index: Tensor) -> None:
+        """Keep the rows that ``index`` [new batch] names, in its order."""
+        self.cache.batch_select_indices(index)
+        if self.mask is not None:
+            self.mask = self.mask[index]
+
+
+class PrefixLM(nn.Module):
+    """A frozen causal LM of Hugging Face that is prompted with embeddings.
+
+    It stays in eval mode whatever ``train()`` says, because SpeechBrain's
+    ``Brain`` calls ``train()`` on all modules and dropout would come back.
+
+    Arguments
+    ---------
+    source : str
+        Hub name or local folder.
+    config : dict
+        A configuration instead (weights are loaded later).
+    **from_pretrained : dict
+        Passed on to transformers, such as ``gguf_file``.
+
+    Example
+    -------
+    >>> lm = PrefixLM(config={"model_type": "gpt2", "n_layer": 1, "n_head": 2,
+    ...     "n_embd": 8, "vocab_size": 11})
+    >>> prefix = torch.randn(3, 5, lm.d_model)
+    >>> answer = torch.randint(11, (3, 2))
+    >>> lm.answer_log_probs(prefix, answer).shape
+    torch.Size([3, 2])
+    >>> logits, state = lm.prefill(prefix)
+    >>> lm.step(logits.argmax(-1), state).shape
+    torch.Size([3, 11])
+    """
+
+    def __init__(
+        self, source: str | None = None, config: dict | None = None, **from_pretrained
+    ):
+        super().__init__()
+        self.model = build_frozen(
+            AutoModelForCausalLM, source, config, **from_pretrained
+        )
+        settings = self.model.config
+        for name in LOGIT_SETTINGS:
+            if getattr(settings, name, None) not in (None, 1, 1.0):
+                raise ValueError(
+                    f"{settings.model_type} rescales its logits "
+                    f"({name}={getattr(settings, name)}), which PrefixLM does not do; "
+                    "choose another language model."
+                )
+        self.d_model = self.model.get_input_embeddings().embedding_dim
+        self.vocab_size = self.model.get_output_embeddings().out_features
+        self.max_positions = getattr(settings, "max_position_embeddings", None)
+
+    def train(self, mode: bool = True) -> "PrefixLM":
+        """Stay in eval mode: a frozen LM has no dropout."""
+        return super().train(False)
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Look up token embeddings: [..., token] -> [..., token, d_model]."""
+        return self.model.get_input_embeddings()(ids)
+
+    def answer_logits(
+        self, prefix: Tensor, answer_ids: Tensor, prefix_lens: Tensor | None = None
+    ) -> Tensor:
+        """Return the logits that predict each answer token.
+
+        Arguments
+        ---------
+        prefix : torch.Tensor
+            Prefix embeddings [batch, prefix, d_model].
+        answer_ids : torch.Tensor
+            Answers, right-padded with any id [batch, token].
+        prefix_lens : torch.Tensor
+            Relative lengths of right-padded prefixes [batch]; None when full.
+
+        Returns
+        -------
+        logits : torch.Tensor
+            [batch, token, vocab]
+        """
+        states = self._answer_states(prefix, answer_ids, prefix_lens)
+        return self.model.get_output_embeddings()(states)
+
+    def answer_log_probs(
+        self,
+        prefix: Tensor,
+        answer_ids: Tensor,
+        answer_mask: Tensor | None = None,
+        prefix_lens: Tensor | None = None,
+    ) -> Tensor:
+        """Return the log-probability of each answer token given what precedes it.
+
+        The output layer, the largest product of a small LM, is computed at the
+        answer's positions only, padding excluded.
+
+        Arguments
+        ---------
+        prefix : torch.Tensor
+            Prefix embeddings [batch, prefix, d_model].
+        answer_ids : torch.Tensor
+            Answers, right-padded with any id [batch, token].
+        answer_mask : torch.Tensor
+            True where a token counts [batch, token]; None when all do.
+        prefix_lens : torch.Tensor
+            Relative lengths of right-padded prefixes [batch]; None when full.
+
+        Returns
+        -------
+        log_probs : torch.Tensor
+            Natural logarithms [batch, token], float32; 0 at padding.
+        """
+        if answer_mask is None:
+            answer_mask = torch.ones_like(answer_ids, dtype=torch.bool)
+        states = self._answer_states(prefix, answer_ids, prefix_lens)
+        answer_mask = answer_mask.bool()
+        logits = self.model.get_output_embeddings()(states[answer_mask])
+        log_probs = -F.cross_entropy(
+            logits.float(), answer_ids[answer_mask], reduction="none"
+        )
+        blank = torch.zeros(
+            answer_ids.shape, dtype=log_probs.dtype, device=log_probs.device
+        )
+        return blank.masked_scatter(answer_mask, log_probs)
+
+    def prefill(
+        self, prefix: Tensor, prefix_lens: Tensor | None = None
+    ) -> tuple[Tensor, PrefixState]:
+        """Read the prefixes once.
+
+        Arguments
+        ---------
+        prefix : torch.Tensor
+            Prefix embeddings [batch, prefix, d_model].
+        prefix_lens : torch.Tensor
+            Relative lengths of right-padded prefixes [batch]; None when full.
+
+        Returns
+        -------
+        logits : torch.Tensor
+            Logits of the first answer token [batch, vocab].
+        state : PrefixState
+            To be handed to ``step``.
+        """
+        prefix, mask = self._left_padded(prefix, prefix_lens)
+        cache = DynamicCache(config=self.model.config)
+        output = self.model(
+            inputs_embeds=prefix,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+            **self._places(mask),
+        )
+        return output.logits[:, -1], PrefixState(cache, mask)
+
+    def step(self, ids: Tensor, state: PrefixState) -> Tensor:
+        """Read one more token per row.
+
+        Arguments
+        ---------
+        ids : torch.Tensor
+            The tokens [batch].
+        state : PrefixState
+            Of ``prefill`` or the step before; changed in place.
+
+        Returns
+        -------
+        logits : torch.Tensor
+            Logits of the next token [batch, vocab].
+
+        Raises
+        ------
+        ValueError
+            If the LM has no position left.
+        """
+        n_read = state.cache.get_seq_length()
+        if self.max_positions is not None and n_read >= self.max_positions:
+            raise ValueError(
+                f"The language model reads at most {self.max_positions} positions, "
+                "prefix included; ask for fewer new tokens or a shorter prefix."
+            )
+        if state.mask is not None:
+            state.mask = F.pad(state.mask, (0, 1), value=1)
+        output = self.model(
+            input_ids=ids[:, None],
+            past_key_values=state.cache,
+            use_cache=True,
+            **self._places(state.mask, n_new=1),
+        )
+        return output.logits[:, -1]
+
+    def _answer_states(
+        self, prefix: Tensor, answer_ids: Tensor, prefix_lens: Tensor | None
+    ) -> Tensor:
+        """Return the hidden states that predict each answer token."""
+        n_prefix = prefix.shape[1]
+        n_position = n_prefix + answer_ids.shape[1] - 1
+        if self.max_positions is not None and n_position > self.max_positions:
+            raise ValueError(
+                f"The language model reads at most {self.max_positions} positions; got "
+                f"a prefix of {n_prefix} and answers of {answer_ids.shape[1]} tokens. "
+                "Shorten the answers or the prefix."
+            )
+        prefix, mask = self._left_padded(prefix, prefix_lens)
+        answer = self.embed(answer_ids[:, :-1]).to(prefix.dtype)
+        if mask is not None:
+            mask = F.pad(mask, (0, answer.shape[1]), value=1)
+        # Padding stands on the right of the answer: a causal LM never looks there.
+        output = self.model.base_model(
+            inputs_embeds=torch.cat([prefix, answer], dim=1),
+            use_cache=False,
+            **self._places(mask),
+        )
+        return output.last_hidden_state[:, n_prefix - 1 :]
+
+    @staticmethod
+    def _left_padded(
+        prefix: Tensor, prefix_lens: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Move the padding of [batch, prefix, d_model] from right to left."""
+        n_token = prefix.shape[1]
+        if prefix_lens is None:
+            return prefix, None
+        lengths = (prefix_lens.to(prefix.device) * n_token).round().long()
+        if bool((lengths == n_token).all()):
+            return prefix, None
+        place = torch.arange(n_token, device=prefix.device)
+        source = (place - (n_token - lengths)[:, None]) % n_token
+        shifted = prefix.gather(1, source[..., None].expand_as(prefix))
+        mask = (place >= (n_token - lengths)[:, None]).long()
+        return shifted, mask
+
+    @staticmethod
+    def _places(mask: Tensor | None, n_new: int | None = None) -> dict[str, Tensor]:
+        """Return attention mask and positions for left-padded rows; else nothing."""
+        if mask is None:
+            return {}
+        positions = (mask.cumsum(-1) - 1).clamp(min=0)
+        if n_new is not None:
+            positions = positions[:, -n_new:]
+        return {"attention_mask": mask, "position_ids": positions}
