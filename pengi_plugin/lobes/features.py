@@ -1,0 +1,123 @@
+"""Waveforms in, log-mel spectrograms in dB out, as the released HTSAT expects.
+
+Authors
+ * The pengi-plugin authors, 2026
+"""
+
+import torch
+from torch import Tensor, nn
+from torchaudio.functional import melscale_fbanks
+
+
+class LogMel(nn.Module):
+    """Turn waveforms into log-mel spectrograms, always in float32.
+
+    Hann window as long as the FFT, frames centred with reflect padding, power
+    spectrum, Slaney mel bands of equal area (as librosa's), then
+    ``10 * log10(max(power, 1e-10))``. No reference level and no ``top_db``.
+
+    The released Pengi and MS-CLAP 2023 models see audio at 44.1 kHz through mel
+    bands that were made for 32 kHz: there, band edges lie 44.1/32 times as high
+    in Hz as ``f_min`` and ``f_max`` say. ``mel_sample_rate: 32000`` does the same.
+
+    Arguments
+    ---------
+    sample_rate : int
+        Sample rate of the waveforms, in Hz.
+    n_fft : int
+        Length of the FFT and of the window, in samples.
+    hop_length : int
+        Distance between frames, in samples.
+    n_mels : int
+        Number of mel bands.
+    f_min : float
+        Lower edge of the lowest band, in Hz.
+    f_max : float
+        Upper edge of the highest band, in Hz.
+    mel_sample_rate : int, optional
+        Sample rate for which the mel bands are made, in Hz; by default the
+        waveforms' own.
+
+    Example
+    -------
+    >>> log_mel = LogMel(sample_rate=16000, f_max=8000)
+    >>> log_mel(torch.zeros(2, 16000)).shape
+    torch.Size([2, 51, 64])
+    """
+
+    def __init__(
+        self,
+        sample_rate: int,
+        n_fft: int = 1024,
+        hop_length: int = 320,
+        n_mels: int = 64,
+        f_min: float = 50.0,
+        f_max: float = 14000.0,
+        mel_sample_rate: int | None = None,
+    ):
+        super().__init__()
+        rate = mel_sample_rate or sample_rate
+        if not 0 <= f_min < f_max <= rate / 2:
+            raise ValueError(
+                "f_min and f_max must lie in 0 <= f_min < f_max <= half the rate of "
+                f"the mel bands; got f_min={f_min}, f_max={f_max}, rate={rate} Hz."
+            )
+        self.sample_rate = sample_rate
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        self.n_mels = n_mels
+        bands = melscale_fbanks(
+            n_freqs=n_fft // 2 + 1,
+            f_min=f_min,
+            f_max=f_max,
+            n_mels=n_mels,
+            sample_rate=rate,
+            norm="slaney",
+            mel_scale="slaney",
+        )
+        self.register_buffer("bands", bands, persistent=False)
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+
+    def n_frames(self, n_samples: int) -> int:
+        """Return how many frames ``n_samples`` samples give.
+
+        Example
+        -------
+        >>> LogMel(sample_rate=44100).n_frames(308700)
+        965
+        """
+        return n_samples // self.hop_length + 1
+
+    def forward(self, wavs: Tensor) -> Tensor:
+        """Map [batch, sample] to [batch, frame, mel] in dB.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            Waveforms, full scale 1.0, [batch, sample].
+
+        Returns
+        -------
+        torch.Tensor
+            Log-mel spectrograms in dB, [batch, frame, mel], float32 under autocast
+            too: a half-precision logarithm of a power spectrum is of no use.
+        """
+        if wavs.dim() != 2 or wavs.shape[1] <= self.n_fft // 2:
+            raise ValueError(
+                f"wavs must be [batch, sample] with more than {self.n_fft // 2} "
+                f"samples (half of n_fft); got shape {list(wavs.shape)}. "
+                "Mix channels to mono and repeat short clips first."
+            )
+        with torch.autocast(device_type=wavs.device.type, enabled=False):
+            spectrum = torch.stft(
+                wavs.float(),
+                self.n_fft,
+                hop_length=self.hop_length,
+                window=self.window,
+                center=True,
+                pad_mode="reflect",
+                return_complex=True,
+            )
+            power = spectrum.real.square() + spectrum.imag.square()
+            mel = power.transpose(1, 2) @ self.bands
+            return 10.0 * torch.log10(mel.clamp(min=1e-10))

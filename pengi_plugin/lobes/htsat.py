@@ -1,0 +1,415 @@
+"""Log-mel spectrograms in, one audio vector per clip out: HTSAT, trainable.
+
+Chen, Du, Zhu, Ma, Berg-Kirkpatrick, Dubnov: *HTS-AT: A Hierarchical Token-Semantic
+Audio Transformer*, ICASSP 2022 (arXiv 2202.00874), on Liu et al.: *Swin
+Transformer*, ICCV 2021 (arXiv 2103.14030). Only what CLAP and Pengi use: no class
+heads. Names of parameters are those of the released checkpoints
+(``audio_encoder.base.htsat.*``), so that their weights load without renaming.
+
+Authors
+ * The pengi-plugin authors, 2026
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
+
+
+def batch_statistics(mel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean [mel], biased variance [mel] and count [1] over all processes."""
+    var, mean = torch.var_mean(mel, dim=(0, 1), correction=0)
+    n = mel.new_full((1,), mel.shape[0] * mel.shape[1])
+    if not dist.is_available() or not dist.is_initialized():
+        return mean, var, n
+    n_here, mean_here, var_here = n.double(), mean.double(), var.double()
+    square_here = var_here + mean_here.square()
+    sums = torch.cat([n_here, n_here * mean_here, n_here * square_here])
+    sums = all_reduce(sums)  # differentiable, as gradients cross processes too
+    n, mean, square = sums.split([1, len(mean), len(mean)])
+    mean, square = mean / n, square / n
+    return mean.float(), (square - mean.square()).float(), n.float()
+
+
+class MelBatchNorm(nn.Module):
+    """Batch norm of each mel band over all clips and frames of all processes.
+
+    As ``torch.nn.BatchNorm2d`` over mel bands in one process. In several
+    (torch.distributed), training statistics are those of the whole batch, on CPU
+    too, where ``torch.nn.SyncBatchNorm`` refuses to work.
+
+    Arguments
+    ---------
+    n_mels : int
+        Number of mel bands.
+    momentum : float
+        Weight of the newest batch in the running statistics.
+    eps : float
+        Added to the variance.
+
+    Example
+    -------
+    >>> norm = MelBatchNorm(n_mels=4)
+    >>> norm(torch.randn(3, 10, 4) * 7 - 30).std().round().item()
+    1.0
+    """
+
+    def __init__(self, n_mels: int, momentum: float = 0.1, eps: float = 1e-5):
+        super().__init__()
+        self.momentum = momentum
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(n_mels))
+        self.bias = nn.Parameter(torch.zeros(n_mels))
+        self.register_buffer("running_mean", torch.zeros(n_mels))
+        self.register_buffer("running_var", torch.ones(n_mels))
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Normalise [batch, frame, mel], in float32."""
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            mean, var, n = batch_statistics(mel)
+            with torch.no_grad():
+                unbiased = var * (n / (n - 1).clamp(min=1))
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(unbiased, self.momentum)
+        scale = self.weight * torch.rsqrt(var + self.eps)
+        return (mel - mean) * scale + self.bias
+
+
+class WindowAttention(nn.Module):
+    """Self-attention inside windows of [batch, height, width, dim] tokens.
+
+    Every other block shifts the windows by half of their side; tokens that only
+    the wrap-around brought together do not see each other.
+
+    Arguments
+    ---------
+    dim : int
+        Width of a token.
+    n_head : int
+        Number of attention heads.
+    grid : tuple of int
+        Height and width of the map of tokens.
+    window : int
+        Side of a window, in tokens.
+    shift : int
+        By how many tokens windows are shifted.
+    """
+
+    def __init__(
+        self, dim: int, n_head: int, grid: tuple[int, int], window: int, shift: int
+    ):
+        super().__init__()
+        if dim % n_head:
+            raise ValueError(
+                f"heads must divide the width of their stage; got heads={n_head}, "
+                f"width={dim}."
+            )
+        self.n_head, self.window, self.shift = n_head, window, shift
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.relative_position_bias_table = nn.Parameter(
+            nn.init.trunc_normal_(torch.empty((2 * window - 1) ** 2, n_head), std=0.02)
+        )
+        index = relative_position_index(window)
+        self.register_buffer("relative_position_index", index, persistent=False)
+        mask = shift_mask(grid, window, shift) if shift else None
+        self.register_buffer("attn_mask", mask, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [batch, height, width, dim] to the same shape."""
+        if self.shift:
+            x = x.roll((-self.shift, -self.shift), dims=(1, 2))
+        batch, height, width, dim = x.shape
+        side = self.window
+        rows, columns = height // side, width // side
+        qkv = self.qkv(x).view(
+            batch, rows, side, columns, side, 3, self.n_head, dim // self.n_head
+        )
+        # -> [3, batch, row, column, head, token row, token column, width of a head]
+        qkv = qkv.permute(5, 0, 1, 3, 6, 2, 4, 7)
+        bias = self.bias()
+        q, k, v = qkv.reshape(3, -1, len(bias), side * side, dim // self.n_head)
+        x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        x = x.view(batch, rows, columns, self.n_head, side, side, -1)
+        x = x.permute(0, 1, 4, 2, 5, 3, 6).reshape(batch, height, width, dim)
+        x = self.proj(x)
+        if self.shift:
+            x = x.roll((self.shift, self.shift), dims=(1, 2))
+        return x
+
+    def bias(self) -> Tensor:
+        """Return what is added to the scores, [head, token, token] or, for shifted
+        windows, [window * head, token, token]."""
+        bias = self.relative_position_bias_table[self.relative_position_index]
+        bias = bias.permute(2, 0, 1)
+        if self.attn_mask is None:
+            return bias
+        return (bias + self.attn_mask[:, None]).flatten(0, 1)
+
+
+def relative_position_index(window: int) -> Tensor:
+    """Return the row of the bias table for each pair of tokens, [token, token]."""
+    row = torch.arange(window).repeat_interleave(window)
+    column = torch.arange(window).repeat(window)
+    down = row[:, None] - row[None, :] + window - 1
+    right = column[:, None] - column[None, :] + window - 1
+    return down * (2 * window - 1) + right
+
+
+def shift_mask(grid: tuple[int, int], window: int, shift: int) -> Tensor:
+    """Return 0 for pairs that may see each other, else -100, [window, token, token]."""
+    bands = []
+    for size in grid:
+        place = torch.arange(size)
+        bands.append((place >= size - window).int() + (place >= size - shift).int())
+    region = 3 * bands[0][:, None] + bands[1][None, :]
+    region = region.view(grid[0] // window, window, grid[1] // window, window)
+    region = region.transpose(1, 2).reshape(-1, window * window)
+    return (region[:, :, None] != region[:, None, :]) * -100.0
+
+
+class FeedForward(nn.Module):
+    """Map each token of width ``dim`` through a hidden layer with GELU."""
+
+    def __init__(self, dim: int, hidden: int):
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [..., dim] to [..., dim]."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """One pre-norm transformer block on [batch, height, width, dim]."""
+
+    def __init__(self, dim: int, mlp_ratio: float, drop_path: float, **attention):
+        super().__init__()
+        self.drop_path = drop_path
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = WindowAttention(dim, **attention)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = FeedForward(dim, int(dim * mlp_ratio))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [batch, height, width, dim] to the same shape."""
+        x = x + self._drop_path(self.attn(self.norm1(x)))
+        return x + self._drop_path(self.mlp(self.norm2(x)))
+
+    def _drop_path(self, branch: Tensor) -> Tensor:
+        """Drop the branch of a random part of the clips; keep its expected value."""
+        if not self.training or self.drop_path == 0:
+            return branch
+        keep = 1 - self.drop_path
+        kept = torch.rand(len(branch), 1, 1, 1, device=branch.device) < keep
+        return branch * (kept / keep).to(branch.dtype)
+
+
+class PatchMerging(nn.Module):
+    """Halve height and width, double the width of a token."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * dim)
+        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [batch, height, width, dim] to [batch, height/2, width/2, 2 * dim]."""
+        batch, height, width, dim = x.shape
+        x = x.view(batch, height // 2, 2, width // 2, 2, dim)
+        x = x.permute(0, 1, 3, 4, 2, 5).flatten(3)  # the column before the row
+        return self.reduction(self.norm(x))
+
+
+class PatchEmbedding(nn.Module):
+    """Cut an image into square patches and embed each."""
+
+    def __init__(self, dim: int, patch_size: int):
+        super().__init__()
+        self.proj = nn.Conv2d(1, dim, kernel_size=patch_size, stride=patch_size)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map [batch, pixel row, pixel column] to [batch, row, column, dim]."""
+        return self.norm(self.proj(image.unsqueeze(1)).permute(0, 2, 3, 1))
+
+
+class Stage(nn.Module):
+    """Blocks on one grid of tokens, then perhaps a patch merging."""
+
+    def __init__(self, blocks: list[Block], downsample: PatchMerging | None):
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [batch, height, width, dim] to the next stage's tokens."""
+        for block in self.blocks:
+            x = block(x)
+        return x if self.downsample is None else self.downsample(x)
+
+
+class HTSAT(nn.Module):
+    """Encode log-mel spectrograms [batch, frame, mel] as [batch, d_audio].
+
+    A spectrogram is normalised per mel band, stretched in time to ``n_frames``
+    (bicubic), cut in time into ``spec_size // n_mels`` pieces that are stacked to a
+    square image, and encoded by a Swin transformer; the output is the mean over its
+    last tokens. The defaults are the released Pengi's and CLAP's.
+
+    Arguments
+    ---------
+    n_mels : int
+        Mel bands of the input.
+    spec_size : int
+        Side of the image in pixels, a multiple of ``n_mels``. An input may have up
+        to ``spec_size**2 / n_mels`` frames.
+    patch_size : int
+        Side of a patch in pixels.
+    dim : int
+        Width of a token in the first stage; it doubles from stage to stage.
+    depths : sequence of int
+        Number of blocks of each stage.
+    heads : sequence of int
+        Number of attention heads of each stage.
+    window : int
+        Side of an attention window in tokens; a stage with a smaller map of tokens
+        has one window.
+    mlp_ratio : float
+        Hidden width of the feed-forward layers, in widths of a token.
+    drop_path : float
+        Probability of skipping a branch of the last block for a clip in training; it
+        grows linearly from 0 in the first block.
+
+    Example
+    -------
+    >>> encoder = HTSAT(
+    ...     n_mels=16, spec_size=32, dim=8, depths=[2, 1], heads=[2, 4], window=4
+    ... )
+    >>> encoder(torch.randn(3, 60, 16)).shape
+    torch.Size([3, 16])
+    """
+
+    def __init__(
+        self,
+        n_mels: int = 64,
+        spec_size: int = 256,
+        patch_size: int = 4,
+        dim: int = 96,
+        depths: Sequence[int] = (2, 2, 6, 2),
+        heads: Sequence[int] = (4, 8, 16, 32),
+        window: int = 8,
+        mlp_ratio: float = 4.0,
+        drop_path: float = 0.1,
+    ):
+        super().__init__()
+        check_sizes(n_mels, spec_size, patch_size, depths, heads, window)
+        self.n_mels = n_mels
+        self.n_pieces = spec_size // n_mels
+        self.n_frames = spec_size * self.n_pieces
+        self.d_audio = dim * 2 ** (len(depths) - 1)
+        self.bn0 = MelBatchNorm(n_mels)
+        self.patch_embed = PatchEmbedding(dim, patch_size)
+        rates = torch.linspace(0, drop_path, sum(depths)).split(list(depths))
+        self.layers = nn.ModuleList()
+        for i, (n_head, stage_rates) in enumerate(zip(heads, rates)):
+            side = spec_size // patch_size // 2**i
+            width = dim * 2**i
+            blocks = [
+                Block(
+                    width,
+                    mlp_ratio,
+                    rate,
+                    n_head=n_head,
+                    grid=(side, side),
+                    window=min(window, side),
+                    shift=window // 2 if j % 2 and side > window else 0,
+                )
+                for j, rate in enumerate(stage_rates.tolist())
+            ]
+            last = i == len(depths) - 1
+            self.layers.append(Stage(blocks, None if last else PatchMerging(width)))
+        self.norm = nn.LayerNorm(self.d_audio)
+        self.apply(init_weights)
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Map [batch, frame, mel] in dB to [batch, d_audio].
+
+        Arguments
+        ---------
+        mel : torch.Tensor
+            Log-mel spectrograms, [batch, frame, mel]. There are no lengths: repeat
+            short clips to the common length instead of padding them.
+
+        Returns
+        -------
+        torch.Tensor
+            One vector per clip, [batch, d_audio].
+        """
+        if (
+            mel.dim() != 3
+            or mel.shape[2] != self.n_mels
+            or mel.shape[1] > self.n_frames
+        ):
+            raise ValueError(
+                f"A spectrogram must be [batch, frame, mel] with {self.n_mels} mel "
+                f"bands and at most {self.n_frames} frames; got shape "
+                f"{list(mel.shape)}. Crop the clips, or change n_mels, spec_size or "
+                "the features' hop_length."
+            )
+        x = self.patch_embed(self.to_image(self.bn0(mel.float())))
+        for stage in self.layers:
+            x = stage(x)
+        return self.norm(x).mean(dim=(1, 2))
+
+    def to_image(self, mel: Tensor) -> Tensor:
+        """Map [batch, frame, mel] to [batch, pixel row, pixel column]."""
+        if mel.shape[1] < self.n_frames:
+            mel = F.interpolate(
+                mel.unsqueeze(1),
+                (self.n_frames, self.n_mels),
+                mode="bicubic",
+                align_corners=True,
+            ).squeeze(1)
+        pieces = mel.unflatten(1, (self.n_pieces, -1))  # [batch, piece, frame, mel]
+        return pieces.transpose(2, 3).flatten(1, 2)
+
+
+def init_weights(module: nn.Module) -> None:
+    """Start linears as Swin does: truncated normal of 0.02, no bias."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def check_sizes(n_mels, spec_size, patch_size, depths, heads, window) -> None:
+    """Raise ValueError, with the values, unless the sizes fit each other."""
+    if len(depths) != len(heads):
+        raise ValueError(
+            "depths and heads must have one entry per stage; got "
+            f"depths={list(depths)}, heads={list(heads)}."
+        )
+    if spec_size % n_mels:
+        raise ValueError(
+            f"n_mels must divide spec_size; got n_mels={n_mels}, spec_size={spec_size}."
+        )
+    unit = patch_size * 2 ** (len(depths) - 1)
+    if spec_size % unit:
+        raise ValueError(
+            "spec_size must be a multiple of patch_size times 2 for each stage after "
+            f"the first (here {unit}); got spec_size={spec_size}, "
+            f"patch_size={patch_size}, {len(depths)} stages."
+        )
+    for i in range(len(depths)):
+        side = spec_size // patch_size // 2**i
+        if side > window and side % window:
+            raise ValueError(
+                f"window must divide the side of each stage's map of tokens; got "
+                f"window={window}, side={side} in stage {i}."
+            )

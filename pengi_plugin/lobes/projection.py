@@ -1,0 +1,43 @@
+"""An encoder's output in, a point of the joint embedding space out.
+
+Authors
+ * The pengi-plugin authors, 2026
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ProjectionHead(nn.Module):
+    """Project [batch, d_in] to [batch, d_embedding], as CLAP and Pengi do.
+
+    ``e = linear1(x)``, then ``LayerNorm(e + dropout(linear2(gelu(e))))``; the
+    linears have no biases.
+
+    Arguments
+    ---------
+    d_in : int
+        Width of the encoder's output.
+    d_embedding : int
+        Width of the joint embedding (1024 in the released models).
+    dropout : float
+        Probability of dropping an element of the residual branch in training.
+
+    Example
+    -------
+    >>> import torch
+    >>> ProjectionHead(d_in=6, d_embedding=4)(torch.randn(3, 6)).shape
+    torch.Size([3, 4])
+    """
+
+    def __init__(self, d_in: int, d_embedding: int, dropout: float = 0.5):
+        super().__init__()
+        self.linear1 = nn.Linear(d_in, d_embedding, bias=False)
+        self.linear2 = nn.Linear(d_embedding, d_embedding, bias=False)
+        self.layer_norm = nn.LayerNorm(d_embedding)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [batch, d_in] to [batch, d_embedding]."""
+        e = self.linear1(x)
+        return self.layer_norm(e + self.dropout(self.linear2(F.gelu(e))))
