@@ -1,0 +1,33 @@
+"""Package data: the name of an asset in, the folder that holds its files out.
+
+``mini_lm`` is the language model of the embedded default; its README is its
+model card.
+"""
+
+from pathlib import Path
+
+
+def folder(name: str) -> str:
+    """Return the folder of an asset, for ``!apply:pengi_plugin.assets.folder``.
+
+    Arguments
+    ---------
+    name : str
+        Name of the asset, for instance ``mini_lm``.
+
+    Returns
+    -------
+    str
+        Path of its folder.
+
+    Example
+    -------
+    >>> folder("mini_lm").endswith("assets/mini_lm")
+    True
+    """
+    root = Path(__file__).parent
+    path = root / name
+    if not path.is_dir():
+        known = sorted(p.name for p in root.iterdir() if (p / "README.md").exists())
+        raise ValueError(f"There is no asset {name!r}; there are {known}.")
+    return str(path)
