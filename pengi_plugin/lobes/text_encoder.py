@@ -121,8 +121,7 @@ class TextEncoder(FrozenPromptEncoder):
     Arguments
     ---------
     tokenizer : object
-        Has ``encode_as_ids(text)``, which adds the special tokens that the tower
-        expects.
+        Has ``encode_as_ids(text, add_special_tokens)``.
     source : str
         Hub name or local folder.
     config : dict
@@ -137,7 +136,7 @@ class TextEncoder(FrozenPromptEncoder):
     Example
     -------
     >>> class Letters:
-    ...     def encode_as_ids(self, text):
+    ...     def encode_as_ids(self, text, add_special_tokens):
     ...         return [ord(letter) - 96 for letter in text]
     >>> encoder = TextEncoder(Letters(), config={"model_type": "gpt2",
     ...     "n_layer": 1, "n_head": 1, "n_embd": 4, "vocab_size": 27})
@@ -161,7 +160,7 @@ class TextEncoder(FrozenPromptEncoder):
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """Return the token ids of one prompt."""
-        return self.tokenizer.encode_as_ids(prompt)
+        return self.tokenizer.encode_as_ids(prompt, add_special_tokens=True)
 
     def encode_ids(self, ids: list[list[int]]) -> Tensor:
         """Encode token ids of any lengths: [batch, d_text]."""
@@ -180,7 +179,7 @@ class CLIPTextEncoder(FrozenPromptEncoder):
     Arguments
     ---------
     tokenizer : object
-        Has ``encode_as_ids(text)`` with CLIP's start and end tokens.
+        CLIP's: ``encode_as_ids(text, add_special_tokens)`` frames the text.
     source : str
         Hub name (``openai/clip-vit-base-patch16``) or local folder.
     config : dict
@@ -191,7 +190,7 @@ class CLIPTextEncoder(FrozenPromptEncoder):
     Example
     -------
     >>> class Letters:
-    ...     def encode_as_ids(self, text):
+    ...     def encode_as_ids(self, text, add_special_tokens):
     ...         return [1] + [ord(letter) - 94 for letter in text] + [30]
     >>> encoder = CLIPTextEncoder(Letters(), config={"model_type": "clip_text_model",
     ...     "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
@@ -214,7 +213,7 @@ class CLIPTextEncoder(FrozenPromptEncoder):
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """Return the token ids of one prompt, start and end included."""
-        return self.tokenizer.encode_as_ids(prompt)
+        return self.tokenizer.encode_as_ids(prompt, add_special_tokens=True)
 
     def encode_ids(self, ids: list[list[int]]) -> Tensor:
         """Encode token ids of any lengths: [batch, d_text]."""

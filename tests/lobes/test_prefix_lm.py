@@ -1,0 +1,130 @@
+import pytest
+import torch
+
+from pengi_plugin.lobes.prefix_lm import PrefixLM
+
+GPT2 = {
+    "model_type": "gpt2",
+    "n_layer": 2,
+    "n_head": 2,
+    "n_embd": 8,
+    "vocab_size": 23,
+    "n_positions": 16,
+}
+LLAMA = {
+    "model_type": "llama",
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "hidden_size": 8,
+    "intermediate_size": 16,
+    "vocab_size": 23,
+    "max_position_embeddings": 16,
+}
+
+
+@pytest.fixture(params=[GPT2, LLAMA], ids=["gpt2", "llama"])
+def lm(request):
+    torch.manual_seed(0)
+    lm = PrefixLM(config=request.param)
+    for parameter in lm.parameters():  # large enough for the context to matter
+        parameter.data.normal_(std=0.5)
+    return lm
+
+
+def plain_log_probs(lm, prefix, ids):
+    """One row, no padding, no cache: the whole model on everything at once."""
+    embedded = torch.cat([prefix, lm.model.get_input_embeddings()(ids)])
+    logits = lm.model(inputs_embeds=embedded[None]).logits[0]
+    log_probs = logits.log_softmax(-1)[len(prefix) - 1 : -1]
+    return log_probs.gather(1, ids[:, None])[:, 0]
+
+
+def test_answer_log_probs_equal_the_plain_model_whatever_pads_the_answers(lm):
+    prefix = torch.randn(2, 5, 8)
+    ids = torch.randint(23, (2, 4))
+    mask = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]).bool()
+    found = lm.answer_log_probs(prefix, ids, mask)
+    torch.testing.assert_close(found[0], plain_log_probs(lm, prefix[0], ids[0]))
+    torch.testing.assert_close(found[1, :2], plain_log_probs(lm, prefix[1], ids[1, :2]))
+    assert (found[1, 2:] == 0).all()
+    ids[1, 2:] = 7
+    torch.testing.assert_close(lm.answer_log_probs(prefix, ids, mask), found)
+
+
+def test_right_padded_prefixes_give_what_each_gives_alone(lm):
+    prefix = torch.randn(2, 6, 8)
+    lengths = torch.tensor([1.0, 4 / 6])
+    ids = torch.randint(23, (2, 3))
+    found = lm.answer_log_probs(prefix, ids, prefix_lens=lengths)
+    torch.testing.assert_close(found[1], plain_log_probs(lm, prefix[1, :4], ids[1]))
+    logits, state = lm.prefill(prefix, lengths)
+    steps = [logits, lm.step(ids[:, 0], state), lm.step(ids[:, 1], state)]
+    torch.testing.assert_close(
+        torch.stack(steps, dim=1), lm.answer_logits(prefix, ids, lengths)
+    )
+
+
+def test_steps_after_prefill_equal_one_pass_over_everything(lm):
+    prefix = torch.randn(3, 5, 8)
+    ids = torch.randint(23, (3, 4))
+    logits, state = lm.prefill(prefix)
+    steps = [logits] + [lm.step(ids[:, i], state) for i in range(3)]
+    torch.testing.assert_close(torch.stack(steps, dim=1), lm.answer_logits(prefix, ids))
+
+
+def test_repeated_and_selected_rows_go_on_from_their_own_past(lm):
+    prefix = torch.randn(2, 5, 8)
+    ids = torch.tensor([3, 4, 5, 6])
+    _, state = lm.prefill(prefix)
+    state.repeat(2)
+    lm.step(ids, state)
+    state.select(torch.tensor([3, 0]))
+    found = lm.step(torch.tensor([8, 9]), state)
+    rows = torch.tensor([[6, 8, 0], [3, 9, 0]])
+    expected = lm.answer_logits(prefix[[1, 0]], rows)[:, 2]
+    torch.testing.assert_close(found, expected)
+
+
+def test_gradients_reach_the_prefix_and_nothing_of_the_lm(lm):
+    prefix = torch.randn(2, 5, 8, requires_grad=True)
+    lm.answer_log_probs(prefix, torch.randint(23, (2, 3))).sum().backward()
+    assert (prefix.grad.abs().sum(-1) > 0).all()
+    assert all(parameter.grad is None for parameter in lm.parameters())
+
+
+def test_the_lm_has_no_dropout_when_its_owner_is_in_training():
+    lm = PrefixLM(config={**GPT2, "resid_pdrop": 0.5, "embd_pdrop": 0.5})
+    owner = torch.nn.ModuleList([lm]).train()
+    assert owner.training
+    prefix, ids = torch.randn(2, 5, 8), torch.randint(23, (2, 3))
+    first = lm.answer_log_probs(prefix, ids)
+    assert torch.equal(first, lm.answer_log_probs(prefix, ids))
+
+
+def test_more_positions_than_the_lm_has_are_refused_with_both_lengths(lm):
+    with pytest.raises(ValueError, match=r"at most 16 positions.*prefix of 12.*6 tok"):
+        lm.answer_log_probs(torch.randn(1, 12, 8), torch.zeros(1, 6, dtype=torch.long))
+    _, state = lm.prefill(torch.randn(1, 16, 8))
+    with pytest.raises(ValueError, match="at most 16 positions"):
+        lm.step(torch.zeros(1, dtype=torch.long), state)
+
+
+def test_an_lm_that_rescales_its_logits_is_refused_by_name():
+    cohere = {
+        "model_type": "cohere",
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "hidden_size": 8,
+        "intermediate_size": 8,
+        "vocab_size": 23,
+    }
+    with pytest.raises(ValueError, match="cohere rescales its logits"):
+        PrefixLM(config=cohere)
+
+
+def test_source_and_config_exclude_each_other():
+    with pytest.raises(ValueError, match="Give either source or config"):
+        PrefixLM()
+    with pytest.raises(FileNotFoundError, match="no/such/folder is neither"):
+        PrefixLM(source="./no/such/folder")
