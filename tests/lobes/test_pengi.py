@@ -8,7 +8,7 @@ from pengi_plugin.lobes.pengi import Pengi
 from pengi_plugin.lobes.prefix_lm import PrefixLM
 from pengi_plugin.lobes.text_encoder import TokenEmbeddingEncoder
 
-LM = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 8, "vocab_size": 30}
+LM = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16, "vocab_size": 30}
 
 
 class Letters:
@@ -33,13 +33,13 @@ def make_pengi(seed=0, **changes):
     parts = {
         "audio_encoder": FourMeans(),
         "audio_projection": nn.Linear(4, 6),
-        "audio_mapper": MLPPrefixMapper(6, 8, n_prefix=2),
+        "audio_mapper": MLPPrefixMapper(6, 16, n_prefix=2),
         "text_encoder": nn.Sequential(
             TokenEmbeddingEncoder(lm, Letters(), prompt_end="", n_token=6),
             nn.Flatten(),
         ),
-        "text_projection": nn.Linear(48, 6),
-        "text_mapper": MLPPrefixMapper(6, 8, n_prefix=2),
+        "text_projection": nn.Linear(96, 6),
+        "text_mapper": MLPPrefixMapper(6, 16, n_prefix=2),
         "lm": lm,
     }
     return Pengi(**{**parts, **changes})
@@ -74,7 +74,7 @@ def test_training_lowers_the_loss_and_leaves_frozen_parts_bit_identical():
     pengi = make_pengi().train()
     frozen = {key: value.clone() for key, value in pengi.lm.state_dict().items()}
     trained = [p for p in pengi.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trained, 0.01)
+    optimizer = torch.optim.Adam(trained, 0.02)
     wavs, lens = torch.randn(4, 80), torch.ones(4)
     ids = torch.tensor([[5, 6, 2], [7, 2, 0], [8, 9, 2], [9, 2, 0]])
     mask = torch.tensor([[1, 1, 1], [1, 1, 0], [1, 1, 1], [1, 1, 0]]).bool()
