@@ -1,11 +1,13 @@
-"""Waveforms in, log-mel spectrograms in dB out, as the released HTSAT expects.
+"""Waveforms in, log-mel spectrograms in dB out; and their normalisation per band.
 
 Authors
  * The pengi-plugin authors, 2026
 """
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.nn.functional import all_reduce
 from torchaudio.functional import melscale_fbanks
 
 
@@ -121,3 +123,63 @@ class LogMel(nn.Module):
             power = spectrum.real.square() + spectrum.imag.square()
             mel = power.transpose(1, 2) @ self.bands
             return 10.0 * torch.log10(mel.clamp(min=1e-10))
+
+
+class MelBatchNorm(nn.Module):
+    """Batch norm of each mel band over all clips and frames of all processes.
+
+    As ``torch.nn.BatchNorm2d`` over mel bands in one process. In several
+    (torch.distributed), training statistics are those of the whole batch, on CPU
+    too, where ``torch.nn.SyncBatchNorm`` refuses to work.
+
+    Arguments
+    ---------
+    n_mels : int
+        Number of mel bands.
+    momentum : float
+        Weight of the newest batch in the running statistics.
+    eps : float
+        Added to the variance.
+
+    Example
+    -------
+    >>> norm = MelBatchNorm(n_mels=4)
+    >>> norm(torch.randn(3, 10, 4) * 7 - 30).std().round().item()
+    1.0
+    """
+
+    def __init__(self, n_mels: int, momentum: float = 0.1, eps: float = 1e-5):
+        super().__init__()
+        self.momentum = momentum
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(n_mels))
+        self.bias = nn.Parameter(torch.zeros(n_mels))
+        self.register_buffer("running_mean", torch.zeros(n_mels))
+        self.register_buffer("running_var", torch.ones(n_mels))
+
+    def forward(self, mel: Tensor) -> Tensor:
+        """Normalise [batch, frame, mel], in float32."""
+        mean, var = self.running_mean, self.running_var
+        if self.training:
+            mean, var, n = batch_statistics(mel)
+            with torch.no_grad():
+                unbiased = var * (n / (n - 1).clamp(min=1))
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(unbiased, self.momentum)
+        scale = self.weight * torch.rsqrt(var + self.eps)
+        return (mel - mean) * scale + self.bias
+
+
+def batch_statistics(mel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return mean [mel], biased variance [mel] and count [1] over all processes."""
+    var, mean = torch.var_mean(mel, dim=(0, 1), correction=0)
+    n = mel.new_full((1,), mel.shape[0] * mel.shape[1])
+    if not dist.is_available() or not dist.is_initialized():
+        return mean, var, n
+    n_here, mean_here, var_here = n.double(), mean.double(), var.double()
+    square_here = var_here + mean_here.square()
+    sums = torch.cat([n_here, n_here * mean_here, n_here * square_here])
+    sums = all_reduce(sums)  # differentiable, as gradients cross processes too
+    n, mean, square = sums.split([1, len(mean), len(mean)])
+    mean, square = mean / n, square / n
+    return mean.float(), (square - mean.square()).float(), n.float()
