@@ -8,40 +8,13 @@ answer. Gradients pass through the LM to the prefix; its weights never change.
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoModelForCausalLM, DynamicCache
+from transformers import AutoModelForCausalLM
 
 from pengi_plugin.lobes.huggingface import build_frozen
+from pengi_plugin.lobes.prefix_state import PrefixState
 
 #: Settings that change the logits after the output layer, which we would skip.
 LOGIT_SETTINGS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-
-
-class PrefixState:
-    """What the LM has read so far: a key-value cache, one row per hypothesis.
-
-    Arguments
-    ---------
-    cache : DynamicCache
-        Keys and values of all layers.
-    mask : torch.Tensor
-        1 where a position counts [batch, token]; None when all do.
-    """
-
-    def __init__(self, cache: DynamicCache, mask: Tensor | None):
-        self.cache = cache
-        self.mask = mask
-
-    def repeat(self, n: int) -> None:
-        """Make every row n rows, neighbours in the batch."""
-        self.cache.batch_repeat_interleave(n)
-        if self.mask is not None:
-            self.mask = self.mask.repeat_interleave(n, dim=0)
-
-    def select(self, index: Tensor) -> None:
-        """Keep the rows that ``index`` [new batch] names, in its order."""
-        self.cache.batch_select_indices(index)
-        if self.mask is not None:
-            self.mask = self.mask[index]
 
 
 class PrefixLM(nn.Module):
@@ -181,16 +154,15 @@ class PrefixLM(nn.Module):
         state : PrefixState
             To be handed to ``step``.
         """
-        prefix, mask = self._left_padded(prefix, prefix_lens)
-        cache = DynamicCache(config=self.model.config)
-        output = self.model(
-            inputs_embeds=prefix,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-            **self._places(mask),
-        )
-        return output.logits[:, -1], PrefixState(cache, mask)
+        n_token = prefix.shape[1]
+        if prefix_lens is None:
+            prefix_lens = torch.ones(len(prefix), device=prefix.device)
+        lengths = (prefix_lens.to(prefix.device) * n_token).round().long()
+        state = PrefixState(lengths, n_token)
+        # Padding stands on the right of the prefix: a causal LM never looks there.
+        hidden = self._read(state, inputs_embeds=prefix.to(self.model.dtype))
+        last = hidden[torch.arange(len(prefix), device=prefix.device), lengths - 1]
+        return self.model.get_output_embeddings()(last), state
 
     def step(self, ids: Tensor, state: PrefixState) -> Tensor:
         """Read one more token per row.
@@ -212,21 +184,26 @@ class PrefixLM(nn.Module):
         ValueError
             If the LM has no position left.
         """
-        n_read = state.cache.get_seq_length()
-        if self.max_positions is not None and n_read >= self.max_positions:
+        if self.max_positions is not None and state.n_position >= self.max_positions:
             raise ValueError(
                 f"The language model reads at most {self.max_positions} positions, "
                 "prefix included; ask for fewer new tokens or a shorter prefix."
             )
-        if state.mask is not None:
-            state.mask = F.pad(state.mask, (0, 1), value=1)
-        output = self.model(
-            input_ids=ids[:, None],
-            past_key_values=state.cache,
-            use_cache=True,
-            **self._places(state.mask, n_new=1),
+        position = state.positions[:, None].expand(-1, state.n_beam)
+        state.open_slots()
+        hidden = self._read(
+            state,
+            input_ids=ids.view(-1, state.n_beam),
+            position_ids=position,
+            attention_mask=state.attention_mask(self.model.dtype),
         )
-        return output.logits[:, -1]
+        return self.model.get_output_embeddings()(hidden.flatten(0, 1))
+
+    def _read(self, state: PrefixState, **inputs: Tensor) -> Tensor:
+        """Return hidden states [item, token or beam, d_model]; fill the cache."""
+        return self.model.base_model(
+            past_key_values=state.cache, use_cache=True, **inputs
+        ).last_hidden_state
 
     def _answer_states(
         self, prefix: Tensor, answer_ids: Tensor, prefix_lens: Tensor | None
@@ -270,11 +247,9 @@ class PrefixLM(nn.Module):
         return shifted, mask
 
     @staticmethod
-    def _places(mask: Tensor | None, n_new: int | None = None) -> dict[str, Tensor]:
+    def _places(mask: Tensor | None) -> dict[str, Tensor]:
         """Return attention mask and positions for left-padded rows; else nothing."""
         if mask is None:
             return {}
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        if n_new is not None:
-            positions = positions[:, -n_new:]
         return {"attention_mask": mask, "position_ids": positions}
