@@ -1,10 +1,14 @@
 """What all tests share: no network, one thread, the reference data if present."""
 
+import functools
+import importlib.util
+import json
 import os
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import numpy as np
 import pytest
 import torch
 
@@ -29,3 +33,43 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no reference data at {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def reference(shared) -> Path:
+    """Return the folder with the golden outputs of the released code."""
+    return shared / "reference"
+
+
+@pytest.fixture(scope="session")
+def pseudo(reference):
+    """Return the module that makes pseudo checkpoints and waves."""
+    path = reference / "pseudo_checkpoint.py"
+    spec = importlib.util.spec_from_file_location("pseudo_checkpoint", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def convert_golden(reference, pseudo, tmp_path_factory):
+    """Return a function: golden name -> (golden outputs, converted folder)."""
+    from pengi_plugin.convert import convert
+
+    @functools.cache
+    def once(name: str) -> tuple[dict, Path]:
+        golden = json.loads((reference / f"{name}.json").read_text())
+        folder = tmp_path_factory.mktemp(name)
+        torch.save({"model": pseudo.state_dict(golden)}, folder / "released.pth")
+        tokenizers = reference / "tokenizers"
+        convert(
+            folder / "released.pth",
+            folder / "model",
+            lm_tokenizer=tokenizers / "gpt2",
+            text_tokenizer=tokenizers / "clip",
+        )
+        (folder / "released.pth").unlink()
+        golden["npz"] = dict(np.load(reference / f"{name}.npz"))
+        return golden, folder / "model"
+
+    return once

@@ -94,9 +94,15 @@ class Pengi(nn.Module):
         return F.normalize(embedding, dim=-1)
 
     def encode_prompt(self, prompts: list[str]) -> Tensor:
-        """Embed prompts: list of str -> [batch, d_embedding]."""
+        """Embed prompts: list of str -> [batch, d_embedding].
+
+        A prompt that is a sequence (no text encoder: [batch, token, d_model]) is
+        never normalised, as in the released model.
+        """
         embedding = self.text_projection(self.text_encoder(prompts))
-        return F.normalize(embedding, dim=-1) if self.normalize_prompt else embedding
+        if self.normalize_prompt and embedding.dim() == 2:
+            embedding = F.normalize(embedding, dim=-1)
+        return embedding
 
     def encode(
         self,
