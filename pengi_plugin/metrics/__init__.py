@@ -1,0 +1,1 @@
+"""Scores of answers: plain functions of words and numbers, no model, no files."""

@@ -1,0 +1,100 @@
+"""Caption scores that are Java programs: METEOR, SPICE, and their tokenizer.
+
+The programs and the code that calls them are of ``pycocoevalcap`` (the COCO
+caption evaluation), an optional package. Checked with Java 17: the tokenizer and
+METEOR; SPICE also needs Stanford CoreNLP 3.6.0, which that package downloads.
+"""
+
+import importlib.util
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+
+class UnavailableError(RuntimeError):
+    """A score cannot be computed on this machine; says why and what to do."""
+
+
+def find_java_captions() -> Path:
+    """Return the folder of ``pycocoevalcap``.
+
+    Raises
+    ------
+    UnavailableError
+        If the package or Java is missing.
+    """
+    if shutil.which("java") is None:
+        raise UnavailableError("needs Java; install a Java runtime (17 works)")
+    package = importlib.util.find_spec("pycocoevalcap")
+    if package is None:
+        raise UnavailableError(
+            "needs pycocoevalcap; pip install 'pengi-plugin[java_captions]'"
+        )
+    return Path(next(iter(package.submodule_search_locations)))
+
+
+def ptb_tokenize(captions: list[list[str]]) -> list[list[str]]:
+    """Tokenize captions as the Penn Treebank does, without punctuation.
+
+    Arguments
+    ---------
+    captions : list of list of str
+        Captions of each clip.
+
+    Returns
+    -------
+    tokenized : list of list of str
+        The same, lower case, tokens with spaces between them.
+
+    Raises
+    ------
+    UnavailableError
+        If the package or Java is missing, or its folder cannot be written.
+    """
+    folder = find_java_captions()
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
+
+    # A lone blank line would shift all later ones: an empty caption is a full stop.
+    numbered = {
+        number: [{"caption": " ".join(caption.split()) or "."} for caption in several]
+        for number, several in enumerate(captions)
+    }
+    try:
+        tokenized = PTBTokenizer().tokenize(numbered)
+    except PermissionError as error:
+        raise UnavailableError(
+            f"the tokenizer must be able to write to {folder / 'tokenizer'}"
+        ) from error
+    return [tokenized[number] for number in range(len(captions))]
+
+
+def meteor(candidates: list[str], references: list[list[str]]) -> tuple:
+    """Return the corpus METEOR and that of each clip, of tokenized captions."""
+    find_java_captions()
+    from pycocoevalcap.meteor.meteor import Meteor
+
+    corpus, clips = Meteor().compute_score(*_as_coco(candidates, references))
+    return float(corpus), np.array(clips)
+
+
+def spice(candidates: list[str], references: list[list[str]]) -> tuple:
+    """Return the corpus SPICE and that of each clip, of tokenized captions."""
+    library = find_java_captions() / "spice" / "lib"
+    for name in ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"):
+        if not (library / name).is_file():
+            raise UnavailableError(
+                f"needs {name} in pycocoevalcap's spice/lib; "
+                "python -m pycocoevalcap.spice.get_stanford_models downloads it"
+            )
+    from pycocoevalcap.spice.spice import Spice
+
+    corpus, clips = Spice().compute_score(*_as_coco(candidates, references))
+    return float(corpus), np.array([clip["All"]["f"] for clip in clips])
+
+
+def _as_coco(candidates, references) -> tuple[dict, dict]:
+    """Return references and candidates numbered, as the COCO code wants them."""
+    return dict(enumerate(references)), {
+        number: [caption] for number, caption in enumerate(candidates)
+    }

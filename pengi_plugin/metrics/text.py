@@ -1,0 +1,74 @@
+"""Score a written answer against the reference: two strings in, a number out.
+
+The normalisation is the one of SQuAD (Rajpurkar et al., EMNLP 2016), which
+question answering has used since: case, punctuation, articles and spacing do not
+count.
+"""
+
+import re
+import string
+from collections import Counter
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def normalize_answer(text: str) -> str:
+    """Lower the case, drop punctuation and articles, and collapse spaces.
+
+    Arguments
+    ---------
+    text : str
+        An answer.
+
+    Returns
+    -------
+    normalized : str
+        What two equal answers share.
+
+    Example
+    -------
+    >>> normalize_answer(" The dog's  bark. ")
+    'dogs bark'
+    """
+    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+
+
+def exact_match(answer: str, reference: str) -> float:
+    """Return 1.0 if both are equal after normalisation, else 0.0.
+
+    Example
+    -------
+    >>> exact_match("A Dog.", "dog")
+    1.0
+    """
+    return float(normalize_answer(answer) == normalize_answer(reference))
+
+
+def token_f1(answer: str, reference: str) -> float:
+    """Return the F1 of the words that answer and reference share (SQuAD's).
+
+    Two empty texts agree; an empty one and any other do not.
+
+    Example
+    -------
+    >>> round(token_f1("a dog barks loudly", "the dog barks"), 2)
+    0.8
+    """
+    answered = normalize_answer(answer).split()
+    expected = normalize_answer(reference).split()
+    if not answered or not expected:
+        return float(answered == expected)
+    shared = sum((Counter(answered) & Counter(expected)).values())
+    return 2 * shared / (len(answered) + len(expected))
+
+
+def is_yes_no(reference: str) -> bool:
+    """Tell whether a question is a yes/no one by its reference answer.
+
+    Example
+    -------
+    >>> is_yes_no("Yes."), is_yes_no("two")
+    (True, False)
+    """
+    return normalize_answer(reference) in ("yes", "no")
