@@ -506,6 +506,43 @@ class AudioLanguageModel(Pretrained):
             )
         return log_probs if per_token else log_probs.sum(1)
 
+    def score_answers(self, prefix: Tensor, answers: Sequence[str]) -> Tensor:
+        """Return how likely the model finds each of several answers to each prefix.
+
+        Arguments
+        ---------
+        prefix : torch.Tensor
+            Of ``encode_batch`` [clip, 2 * n_prefix, d_model]; each is read once.
+        answers : list of str
+            Scored as given: no space is added.
+
+        Returns
+        -------
+        log_probs : torch.Tensor
+            As of ``score_batch`` [clip, answer].
+        """
+        ids = [self._answer_ids(answer) for answer in answers]
+        with self.inference_ctx:
+            return label_log_probs(self.mods.pengi.lm, prefix, ids)
+
+    def embed_texts(self, texts: Sequence[str], projected: bool = False) -> Tensor:
+        """Embed answers or labels in the text encoder's space, with unit norm.
+
+        Arguments
+        ---------
+        texts : list of str
+            A text longer than the encoder reads is cut at a word.
+        projected : bool
+            Whether to go on through the trained projection of prompts.
+
+        Returns
+        -------
+        embeddings : torch.Tensor
+            [text, d_text], or [text, d_embedding] if projected.
+        """
+        with self.inference_ctx:
+            return text_embeddings(self.mods.pengi, list(texts), projected)
+
     @torch.inference_mode()
     def classify_file(
         self,
@@ -540,15 +577,12 @@ class AudioLanguageModel(Pretrained):
                 f"method; got method={method!r} and {len(labels)} labels."
             )
         prefix = self._prefix(self.load_clip(path)[None], [prompt])
-        pengi = self.mods.pengi
         if method == "similarity":
             answers, _ = self._answers(prefix, None)
-            answer, *points = text_embeddings(pengi, answers + list(labels))
+            answer, *points = self.embed_texts(answers + list(labels))
             scores = torch.stack(points) @ answer
         else:
-            ids = [self._answer_ids(label) for label in labels]
-            with self.inference_ctx:
-                scores = label_log_probs(pengi.lm, prefix, ids)
+            scores = self.score_answers(prefix, labels)[0]
         ranking = zip(labels, scores.tolist())
         return sorted(ranking, key=lambda item: item[1], reverse=True)
 
