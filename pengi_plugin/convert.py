@@ -36,6 +36,10 @@ TEXT_TOKENIZER = "openai/clip-vit-base-patch16"
 #: GPT-2's and CLIP's attention heads have this width in the released files.
 HEAD_WIDTH = 64
 
+#: What this process keeps from others; there is no way to read it without setting it.
+UMASK = os.umask(0)
+os.umask(UMASK)
+
 #: Appended to every answer when the released model was trained.
 ANSWER_END = " <|endoftext|>"
 
@@ -121,6 +125,8 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
     unfinished.mkdir()
     try:
         yield unfinished
+        for file in unfinished.iterdir():
+            file.chmod(0o666 & ~UMASK)  # safetensors lets the owner alone read
         if path.exists():
             path.rmdir()
         unfinished.rename(path)

@@ -30,8 +30,8 @@ class SentencePieceTokenizer:
     Arguments
     ---------
     path : str or Path, optional
-        A ``tokenizer.model`` file. Without it the tokenizer is empty until
-        :meth:`load` (or a Pretrainer) fills it.
+        A sentencepiece file, or a folder with a ``tokenizer.model``. Without it
+        the tokenizer is empty until :meth:`load` (or a Pretrainer) fills it.
 
     Example
     -------
@@ -43,6 +43,9 @@ class SentencePieceTokenizer:
     'a dog barks'
     """
 
+    #: How its file's name ends.
+    suffix = ".model"
+
     def __init__(self, path=None):
         self._processor = None
         self._control_ids: dict[str, int] = {}
@@ -51,7 +54,9 @@ class SentencePieceTokenizer:
 
     @mark_as_transfer
     def load(self, path) -> None:
-        """Read a sentencepiece ``.model`` file."""
+        """Read a sentencepiece ``.model`` file, or a folder's ``tokenizer.model``."""
+        if Path(path).is_dir():
+            path = Path(path) / "tokenizer.model"
         _check_file(path)
         try:
             processor = sentencepiece.SentencePieceProcessor(model_file=str(path))
@@ -66,6 +71,11 @@ class SentencePieceTokenizer:
             for index in range(len(processor))
             if processor.is_control(index)
         }
+
+    def save(self, path) -> None:
+        """Write the sentencepiece model to one file."""
+        model = _loaded(self._processor, self).serialized_model_proto()
+        Path(path).write_bytes(model)
 
     def encode_as_ids(self, text: str, add_special_tokens: bool = False) -> list[int]:
         """Return the token ids of a text; control symbols become their ids.
@@ -113,6 +123,9 @@ class HFTokenizer:
     ...
     FileNotFoundError: no/such/folder does not exist; give a tokenizer.json, ...
     """
+
+    #: How its file's name ends.
+    suffix = ".json"
 
     def __init__(self, source=None):
         self._tokenizer = None
