@@ -113,6 +113,8 @@ class Pengi(nn.Module):
     ) -> Tensor:
         """Return the prefix that prompts the LM (Eqs. 1 and 2).
 
+        Each distinct prompt of the batch is encoded and mapped once.
+
         Arguments
         ---------
         wavs : torch.Tensor
@@ -138,7 +140,10 @@ class Pengi(nn.Module):
                 f"Got {len(prompts)} prompts for {len(audio)} clips; give one prompt "
                 "per clip, or clip_index."
             )
-        return torch.cat([audio, self.text_mapper(self.encode_prompt(prompts))], dim=1)
+        distinct = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
+        text = self.text_mapper(self.encode_prompt(list(distinct)))
+        text = text[[distinct[prompt] for prompt in prompts]]
+        return torch.cat([audio, text], dim=1)
 
     def forward(
         self,

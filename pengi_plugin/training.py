@@ -1,0 +1,237 @@
+"""Train Pengi on (clip, prompt, answer) batches with SpeechBrain's Brain.
+
+One loss for every task: the cross-entropy of the answer's tokens given the
+prefix (Deshmukh et al., NeurIPS 2023, Eq. 3).
+"""
+
+import logging
+
+import speechbrain as sb
+import torch
+from speechbrain.dataio.dataio import length_to_mask
+from speechbrain.dataio.dataset import FilteredSortedDynamicItemDataset
+from torch import Tensor
+from torch import distributed as dist
+
+logger = logging.getLogger(__name__)
+
+
+class PengiBrain(sb.Brain):
+    """Fit, validate and test Pengi.
+
+    ``modules`` holds ``pengi``; ``hparams`` holds ``model`` (a model YAML, for its
+    tokenizer and searcher), ``seed``, ``lr``, ``n_warmup``, ``train_logger`` and
+    ``loss_logger``. Keys of a batch: ``id``, ``wav``, ``task``, ``prompt``,
+    ``answer``, ``answer_ids`` and, where several prompts share a clip,
+    ``clip_index`` (see ``pengi_plugin.dataio``).
+    """
+
+    def compute_forward(self, batch, stage):
+        """Return the answers' token log-probabilities [batch, token], their mask
+        and, when testing, the answers that the model writes."""
+        batch = batch.to(self.device)
+        wavs, wav_lens = batch.wav
+        ids, id_lens = batch.answer_ids
+        mask = length_to_mask((id_lens * ids.shape[1]).round(), ids.shape[1]).bool()
+        clip_index = getattr(batch, "clip_index", None)
+        if stage != sb.Stage.TEST:
+            log_probs = self.modules.pengi(
+                wavs, wav_lens, batch.prompt, ids, mask, clip_index
+            )
+            return log_probs, mask, None
+        prefix = self.pengi.encode(wavs, wav_lens, batch.prompt, clip_index)
+        log_probs = self.pengi.lm.answer_log_probs(prefix, ids, mask)
+        return log_probs, mask, self.search(prefix)
+
+    def compute_objectives(self, outputs, batch, stage):
+        """Return the cross-entropy per answer token, and note it per task.
+
+        In training over several processes the sum is divided by the tokens of all
+        of them, so that n processes follow the gradient of one with n times the
+        batch.
+        """
+        log_probs, mask, answers = outputs
+        losses = -log_probs.sum(1)
+        n_tokens = mask.sum(1)
+        for task, loss, n_token in zip(
+            batch.task, losses.tolist(), n_tokens.tolist(), strict=True
+        ):
+            totals = self.task_totals.setdefault(task, [0.0, 0.0])
+            totals[0] += loss
+            totals[1] += n_token
+        if answers is not None:
+            self.answers.update(zip(batch.id, answers, strict=True))
+        n_token = n_tokens.sum().to(losses.dtype)
+        if stage == sb.Stage.TRAIN and self.distributed_launch:
+            dist.all_reduce(n_token)
+            n_token = n_token / dist.get_world_size()
+        return losses.sum() / n_token
+
+    def search(self, prefix: Tensor) -> list[str]:
+        """Write one answer for each prefix [batch, 2 * n_prefix, d_model]."""
+        hypotheses, *_ = self.hparams.model["searcher"](prefix)
+        return [self.hparams.model["tokenizer"].decode_ids(ids) for ids in hypotheses]
+
+    @property
+    def pengi(self):
+        """The model itself: DistributedDataParallel hides all but ``forward``."""
+        return getattr(self.modules.pengi, "module", self.modules.pengi)
+
+    def init_optimizers(self):
+        """Give the optimizer the trainable parameters only, in one group.
+
+        SpeechBrain clips the gradients of the first group, and its default hands
+        over the frozen parameters too.
+        """
+        trained = [p for p in self.modules.parameters() if p.requires_grad]
+        self.optimizer = self.opt_class(trained)
+        self.optimizers_dict = {"opt_class": self.optimizer}
+        if self.checkpointer is not None:
+            self.checkpointer.add_recoverable("optimizer", self.optimizer)
+            self.checkpointer.add_recoverable("lr_annealing", self.hparams.lr_annealing)
+
+    def optimizers_step(self):
+        """Set this update's learning rate, then update."""
+        self.hparams.lr_annealing(self.optimizer)
+        super().optimizers_step()
+
+    def on_fit_batch_start(self, batch, should_step):
+        """Draw this batch's dropout from its own seed.
+
+        A run that is interrupted and resumed then draws what an uninterrupted one
+        does: SpeechBrain's checkpoints do not hold the random state.
+        """
+        epoch = self.hparams.epoch_counter.current
+        place = (epoch * 1_000_003 + self.step) * 1_009 + self.rank_number
+        torch.manual_seed(self.hparams.seed + place)
+
+    @property
+    def rank_number(self) -> int:
+        """This process's number among all, 0 when alone."""
+        return dist.get_rank() if self.distributed_launch else 0
+
+    def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
+        # A checkpoint between two updates would lose the gradients gathered so far.
+        due = super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
+        return due and self.step % self.grad_accumulation_factor == 0
+
+    def on_stage_start(self, stage, epoch=None):
+        """Forget the last stage's sums."""
+        self.task_totals: dict[str, list[float]] = {}
+        self.answers: dict[str, str] = {}
+        dataset = getattr(self, "train_set", None)
+        if stage == sb.Stage.TRAIN and hasattr(dataset, "set_epoch"):
+            dataset.set_epoch(epoch)
+
+    def on_stage_end(self, stage, stage_loss, epoch=None):
+        """Log losses per task, keep the best and the newest checkpoint."""
+        losses = self.mean_losses()
+        if stage == sb.Stage.TRAIN:
+            self.train_losses = losses
+        elif stage == sb.Stage.VALID:
+            samples = self.sample_answers()
+            if sb.utils.distributed.if_main_process():
+                self.log_epoch(epoch, losses, samples)
+            self.checkpointer.save_and_keep_only(
+                meta={"loss": losses["loss"]}, min_keys=["loss"]
+            )
+
+    def mean_losses(self) -> dict[str, float]:
+        """Return the loss per token of all processes, in all and per task."""
+        gathered = [self.task_totals]
+        if self.distributed_launch:
+            gathered = [None] * dist.get_world_size()
+            dist.all_gather_object(gathered, self.task_totals)
+        sums: dict[str, list[float]] = {}
+        for totals in gathered:
+            for task, (loss, n_token) in totals.items():
+                for name in ("loss", f"loss_{task}"):
+                    total = sums.setdefault(name, [0.0, 0.0])
+                    total[0] += loss
+                    total[1] += n_token
+        return {name: loss / n_token for name, (loss, n_token) in sorted(sums.items())}
+
+    def sample_answers(self) -> list[dict[str, str]]:
+        """Write answers to a few clips, the same ones after every epoch."""
+        batch = getattr(self, "sample_batch", None)
+        if batch is None:
+            return []
+        batch = batch.to(self.device)
+        with torch.no_grad(), self.evaluation_ctx:
+            prefix = self.pengi.encode(*batch.wav, batch.prompt)
+            answers = self.search(prefix)
+        return [
+            {"prompt": prompt, "answer": answer, "reference": reference}
+            for prompt, answer, reference in zip(batch.prompt, answers, batch.answer)
+        ]
+
+    def log_epoch(self, epoch: int, losses: dict, samples: list[dict]) -> None:
+        """Write one epoch to the text log and, if given, to TensorBoard."""
+        stats = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]}
+        self.hparams.train_logger.log_stats(
+            stats, train_stats=self.train_losses, valid_stats=losses
+        )
+        for sample in samples:
+            logger.info(
+                "{prompt} -> {answer} (reference: {reference})".format(**sample)
+            )
+        board = getattr(self.hparams, "tensorboard_logger", None)
+        if board is not None:
+            board.log_stats(stats, train_stats=self.train_losses, valid_stats=losses)
+            text = "\n\n".join(
+                "{prompt} → **{answer}** ({reference})".format(**sample)
+                for sample in samples
+            )
+            board.writer.add_text("answers", text, epoch)
+
+    def generate(self, dataset, loader_kwargs: dict, **best) -> dict[str, str]:
+        """Write an answer for every row of a dataset, ranks sharing the rows.
+
+        Arguments
+        ---------
+        dataset : DynamicItemDataset
+            What to answer.
+        loader_kwargs : dict
+            For the DataLoader.
+        **best : dict
+            ``min_key`` or ``max_key`` of the checkpoint to load first.
+
+        Returns
+        -------
+        answers : dict
+            ID -> answer; complete on every rank.
+        """
+        if self.distributed_launch:
+            mine = dataset.data_ids[self.rank_number :: dist.get_world_size()]
+            share = FilteredSortedDynamicItemDataset(dataset, mine)
+        else:
+            share = dataset
+        self.evaluate(share, test_loader_kwargs=loader_kwargs, **best)
+        gathered = [self.answers]
+        if self.distributed_launch:
+            gathered = [None] * dist.get_world_size()
+            dist.all_gather_object(gathered, self.answers)
+        merged = {key: text for answers in gathered for key, text in answers.items()}
+        return {key: merged[key] for key in dataset.data_ids}
+
+
+def count_updates(
+    n_rows: int,
+    batch_size: int,
+    n_epoch: int,
+    grad_accumulation_factor: int = 1,
+    n_process: int = 1,
+    drop_last: bool = False,
+) -> int:
+    """Return the number of optimizer updates of a whole run.
+
+    SpeechBrain drops the gradients left over at an epoch's end.
+
+    Example
+    -------
+    >>> count_updates(n_rows=100, batch_size=8, n_epoch=3, grad_accumulation_factor=4)
+    9
+    """
+    per_process = -(-n_rows // n_process)
+    n_batch = per_process // batch_size if drop_last else -(-per_process // batch_size)
+    return n_epoch * (n_batch // grad_accumulation_factor)
