@@ -29,10 +29,7 @@ from pengi_plugin.lobes.audio_encoder import AudioEncoder
 from pengi_plugin.lobes.htsat import HTSAT
 
 #: MS-CLAP's or released Pengi's name -> HTSAT's name, in order.
-MS_CLAP_RENAMES = (
-    (r"^module\.", ""),
-    (r"^audio_encoder\.base\.htsat\.", ""),
-)
+MS_CLAP_RENAMES = ((r"^audio_encoder\.base\.htsat\.", ""),)
 
 #: Name in transformers' ClapModel -> HTSAT's name, in order. Query, key and value
 #: are then joined to ``qkv``.

@@ -1,0 +1,177 @@
+import pytest
+import torch
+
+from pengi_plugin.lobes.htsat import HTSAT, Block, PatchMerging, shift_mask
+
+SMALL = {"n_mels": 16, "spec_size": 32, "dim": 8, "window": 4}
+
+
+def small_htsat(**changes):
+    sizes = {**SMALL, "depths": [2, 1], "heads": [2, 4], **changes}
+    torch.manual_seed(0)
+    return HTSAT(**sizes)
+
+
+def test_a_spectrogram_is_cut_in_time_and_stacked_to_a_square():
+    encoder = small_htsat()
+    frame, mel = torch.arange(64)[:, None], torch.arange(16)[None]
+    image = encoder.to_image((100.0 * frame + mel)[None])[0]
+    assert image.shape == (32, 32)
+    for row, column in ((0, 0), (3, 5), (15, 31), (16, 0), (20, 7), (31, 31)):
+        piece, band = divmod(row, 16)
+        assert image[row, column] == 100 * (32 * piece + column) + band
+
+
+def test_a_shorter_spectrogram_is_stretched_so_that_its_ends_meet_the_edges():
+    encoder = small_htsat()
+    ramp = torch.linspace(0, 1, 50)[:, None].expand(50, 16)
+    image = encoder.to_image(ramp[None])[0]
+    stretched = torch.cat([image[0], image[16]])  # band 0 of both pieces
+    assert stretched[0] == 0
+    torch.testing.assert_close(stretched[-1], torch.tensor(1.0))
+    inner = slice(3, -3)  # where no tap lies beyond an edge
+    expected = torch.linspace(0, 1, 64)
+    torch.testing.assert_close(stretched[inner], expected[inner], atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("grid", [(8, 8), (12, 8)])
+def test_shifted_windows_hide_exactly_what_only_wrapped_around(grid):
+    """Written anew: a pair is seen if neither axis wraps between the two tokens."""
+    window, shift = 4, 2
+    mask = shift_mask(grid, window, shift)
+    index = 0
+    for top in range(0, grid[0], window):
+        for left in range(0, grid[1], window):
+            tokens = [
+                ((top + i + shift) // grid[0], (left + j + shift) // grid[1])
+                for i in range(window)
+                for j in range(window)
+            ]
+            seen = torch.tensor([[a == b for b in tokens] for a in tokens])
+            assert torch.equal(mask[index] == 0, seen)
+            index += 1
+    assert index == len(mask)
+    assert set(mask.unique().tolist()) == {0.0, -100.0}
+
+
+def test_patch_merging_joins_four_neighbours_column_by_column():
+    merging = PatchMerging(dim=1)
+    merging.norm = torch.nn.Identity()
+    merging.reduction = torch.nn.Identity()
+    x = torch.tensor([[0.0, 1.0], [2.0, 3.0]])[None, :, :, None]
+    assert merging(x).flatten().tolist() == [0.0, 2.0, 1.0, 3.0]
+
+
+def test_drop_path_skips_a_branch_per_clip_and_keeps_its_expected_value():
+    torch.manual_seed(0)
+    block = Block(4, 2.0, 0.5, n_head=1, grid=(2, 2), window=2, shift=0)
+    block.mlp = torch.nn.Identity()
+    block.norm2 = torch.nn.Identity()
+    block.attn = torch.nn.Identity()
+    block.norm1 = torch.nn.Identity()
+    x = torch.ones(200, 2, 2, 4)
+    clips = block(x).flatten(1)
+    assert torch.equal(clips.amin(1), clips.amax(1))
+    # skipped twice, once (1 + 2 branches), never (3 + 2 * 3)
+    assert set(clips[:, 0].tolist()) == {1.0, 3.0, 9.0}
+    assert block.eval()(x).unique().tolist() == [4.0]
+
+
+def test_drop_path_grows_linearly_from_zero_to_its_last_value():
+    encoder = small_htsat(drop_path=0.2)
+    rates = [block.drop_path for stage in encoder.layers for block in stage.blocks]
+    assert rates == pytest.approx([0.0, 0.1, 0.2])
+
+
+def test_every_parameter_gets_a_gradient():
+    encoder = small_htsat()
+    encoder(torch.randn(2, 60, 16)).square().sum().backward()
+    without = [n for n, p in encoder.named_parameters() if p.grad is None]
+    assert without == []
+
+
+def test_evaluation_is_deterministic_and_does_not_mix_clips():
+    encoder = small_htsat(drop_path=0.5).eval()
+    mel = torch.randn(3, 64, 16)
+    with torch.no_grad():
+        together = encoder(mel)
+        assert torch.equal(together, encoder(mel))
+        torch.testing.assert_close(together[1:2], encoder(mel[1:2]))
+
+
+def test_the_whole_encoder_is_one_graph_for_torch_compile():
+    encoder = small_htsat()
+    compiled = torch.compile(encoder, backend="eager", fullgraph=True)
+    mel = torch.randn(2, 60, 16)
+    encoder.eval()
+    torch.testing.assert_close(compiled(mel), encoder(mel))
+    encoder.train()
+    assert compiled(mel).shape == (2, 16)
+
+
+def test_bfloat16_autocast_stays_close_to_float32():
+    encoder = small_htsat().eval()
+    mel = torch.randn(4, 64, 16) * 3
+    with torch.no_grad():
+        exact = encoder(mel)
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = encoder(mel)
+    assert torch.nn.functional.cosine_similarity(exact, rough.float()).min() > 0.999
+
+
+def test_it_learns_from_scratch_where_the_sound_is():
+    """Which of four mel regions is loud, in noise, within a few dozen steps."""
+    encoder = small_htsat(drop_path=0.0, absolute_position=True)
+    head = torch.nn.Linear(16, 4)
+    parameters = [*encoder.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-2)
+    right = []
+    for _ in range(60):
+        label = torch.randint(4, (16,))
+        loud = torch.arange(16)[None, None] // 4 == label[:, None, None]
+        mel = torch.randn(16, 64, 16) * 5 - 60 + 10 * loud
+        logits = head(encoder(mel))
+        loss = torch.nn.functional.cross_entropy(logits, label)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        right.append((logits.argmax(1) == label).float().mean())
+    assert torch.stack(right[-10:]).mean() > 0.9
+
+
+def test_absolute_position_adds_its_own_vector_to_every_patch():
+    encoder = small_htsat(absolute_position=True).eval()
+    mel = torch.randn(1, 64, 16)
+    tokens = []
+    encoder.layers[0].register_forward_pre_hook(lambda _, x: tokens.append(x[0]))
+    with torch.no_grad():
+        encoder(mel)
+        encoder.absolute_pos_embed[2, 5] += 3
+        encoder(mel)
+    moved = (tokens[1] - tokens[0])[0]
+    torch.testing.assert_close(moved[2, 5], torch.full((8,), 3.0))
+    assert moved.abs().sum() == pytest.approx(24, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"depths": [2]}, r"depths=\[2\], heads=\[2, 4\]"),
+        ({"n_mels": 20}, r"n_mels must divide spec_size.*n_mels=20, spec_size=32"),
+        ({"patch_size": 5}, r"\(here 10\).*spec_size=32, patch_size=5, 2 stages"),
+        ({"window": 3}, r"window=3, side=8 in stage 0"),
+        ({"heads": [3, 4]}, r"heads=3, width=8"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused_with_their_values(changes, message):
+    with pytest.raises(ValueError, match=message):
+        small_htsat(**changes)
+
+
+@pytest.mark.parametrize("shape", [(1, 65, 16), (1, 64, 20), (1, 1, 64, 16)])
+def test_a_spectrogram_of_another_size_is_refused_with_its_shape(shape):
+    message = r"16 mel bands and at most 64 frames; got shape \[" + ", ".join(
+        map(str, shape)
+    )
+    with pytest.raises(ValueError, match=message):
+        small_htsat()(torch.zeros(shape))
