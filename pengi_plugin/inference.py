@@ -231,6 +231,27 @@ class AudioLanguageModel(Pretrained):
         with self.inference_ctx:
             return self.mods.pengi.encode_audio(clips, _full(clips))
 
+    def encode_embeddings(self, embeddings: Tensor, prompts=None) -> Tensor:
+        """Return the prefixes of recordings that ``encode_audio`` has embedded.
+
+        Arguments
+        ---------
+        embeddings : torch.Tensor
+            [batch, d_embedding]; kept ones spare the audio encoder.
+        prompts : str or list of str
+            One for all or one each; ``default_prompt`` if None.
+
+        Returns
+        -------
+        prefix : torch.Tensor
+            As of ``encode_batch`` [batch, 2 * n_prefix, d_model].
+        """
+        pengi, prompts = self.mods.pengi, self._each(prompts, len(embeddings))
+        with self.inference_ctx:
+            audio = pengi.audio_mapper(embeddings.to(self.device))
+            asked = pengi.text_mapper(pengi.encode_prompt(prompts))
+            return torch.cat([audio, asked], dim=1)
+
     def encode_prompt(self, prompts: list[str]) -> Tensor:
         """Embed prompts: list of str -> [batch, d_embedding]."""
         with self.inference_ctx:
@@ -404,13 +425,8 @@ class AudioLanguageModel(Pretrained):
         searcher.topk, searcher.return_topk = n_best, True
         with self.inference_ctx:
             tokens, lengths, scores, _ = searcher(prefix)
-        n_tokens = (lengths[0] * tokens.shape[-1]).round().long().tolist()
-        ranked = zip(tokens[0].tolist(), n_tokens, scores[0].tolist())
-        return [
-            (self.tokenizer.decode_ids(ids[:n]).strip(), score)
-            for ids, n, score in ranked
-            if score > -float("inf")
-        ]
+        ranked = zip(self._texts(tokens[0], lengths[0]), scores[0].tolist())
+        return [(text, score) for text, score in ranked if score > -float("inf")]
 
     @torch.inference_mode()
     def sample_file(self, path, prompt=None, n_samples: int = 5, **sampling) -> list:
@@ -433,8 +449,12 @@ class AudioLanguageModel(Pretrained):
         answers : list of str
         """
         prefix = self._prefix(self.load_clip(path)[None], self._each(prompt, 1))
-        sampling = {"temperature": 1.0} | sampling
-        return self._answers(prefix.repeat(n_samples, 1, 1), None, **sampling)[0]
+        sampler = self._searcher(n_samples=n_samples, **sampling)
+        with self.inference_ctx:
+            tokens, lengths, *_ = sampler(prefix)
+        if n_samples == 1:
+            return [self.tokenizer.decode_ids(tokens[0]).strip()]
+        return self._texts(tokens[0], lengths[0])
 
     @torch.inference_mode()
     def describe_file(self, path, **search) -> str:
@@ -597,6 +617,14 @@ class AudioLanguageModel(Pretrained):
         with self.inference_ctx:
             tokens, *_ = self._searcher(**search)(prefix, prefix_lens)
         return [self.tokenizer.decode_ids(ids).strip() for ids in tokens], tokens
+
+    def _texts(self, tokens: Tensor, lengths: Tensor) -> list[str]:
+        """Return the texts of [answer, token] with relative lengths [answer]."""
+        n_tokens = (lengths * tokens.shape[-1]).round().long().tolist()
+        return [
+            self.tokenizer.decode_ids(ids[:n]).strip()
+            for ids, n in zip(tokens.tolist(), n_tokens)
+        ]
 
     def _searcher(self, beam_size=None, max_new_tokens=None, **sampling):
         """Return the model's searcher, or one that differs from it as asked."""
