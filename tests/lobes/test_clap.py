@@ -1,5 +1,6 @@
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     BertConfig,
     ClapAudioConfig,
@@ -169,6 +170,15 @@ def test_missing_unexpected_and_misshaped_weights_are_named(tmp_path):
 def test_a_laion_model_of_another_depth_is_refused_with_the_names(tmp_path):
     laion_folder(tmp_path, depths=[2, 3])
     with pytest.raises(ValueError, match=r"unexpected layers\.1\.blocks\.2\.attn\.qkv"):
+        load_clap(encoder(), str(tmp_path))
+
+
+def test_a_laion_folder_that_lacks_a_weight_is_refused_with_its_name(tmp_path):
+    laion_folder(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["audio_model.audio_encoder.norm.weight"]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"lacks \['audio_model.*encoder\.norm\.wei"):
         load_clap(encoder(), str(tmp_path))
 
 
