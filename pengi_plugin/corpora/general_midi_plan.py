@@ -40,6 +40,12 @@ VELOCITIES = {"soft": (24, 48), "medium": (64, 84), "loud": (100, 124)}
 #: Registers -> MIDI pitches; pitches between them belong to none.
 LOW_BELOW, HIGH_FROM = 54, 66
 
+#: Instruments that are left out: the synthesizer's filter is unstable on the whistle.
+UNPLAYABLE = (79,)
+
+#: Program -> pitches for which the sound font has no sound.
+SILENT = {66: (64,), 68: (80, 81, 82, 83, 84)}
+
 #: Tunings of the drum kit in cents, by split.
 TUNINGS = {
     "train": (-150, -90, -30, 30, 90, 150),
@@ -144,6 +150,10 @@ class Clip(NamedTuple):
         return tuple(sorted(labels)) if self.kind == "together" else labels
 
 
+#: Programs that play notes.
+PROGRAMS = tuple(program for program in range(1, 121) if program not in UNPLAYABLE)
+
+
 def plan_clips(split: str, n_clip: int, seed: int = 0) -> list[Clip]:
     """Plan the clips of a split.
 
@@ -193,7 +203,12 @@ def pitches(program: int, split: str) -> list[int]:
     else:
         family = family_of(program)
         every = range(family.lowest, family.highest + 1)
-    return [pitch for pitch in every if TENTHS[(pitch + 3 * program) % 10] == split]
+    return [
+        pitch
+        for pitch in every
+        if TENTHS[(pitch + 3 * program) % 10] == split
+        and pitch not in SILENT.get(program, ())
+    ]
 
 
 def velocities(loudness: str, split: str) -> list[int]:
@@ -209,6 +224,10 @@ def split_of_pair(label: str, other: str) -> str:
     return TENTHS[zlib.crc32(pair.encode()) % 10]
 
 
+def _velocity(split: str, draw: random.Random) -> int:
+    return draw.choice(velocities(draw.choice([*VELOCITIES]), split))
+
+
 def _note(program: int, split: str, draw: random.Random) -> Event:
     choices = pitches(program, split)
     low = [p for p in choices if p < LOW_BELOW]
@@ -217,7 +236,7 @@ def _note(program: int, split: str, draw: random.Random) -> Event:
     return Event(
         program,
         draw.choice(register),
-        draw.choice(velocities(draw.choice([*VELOCITIES]), split)),
+        _velocity(split, draw),
         0,
         (draw.uniform(0.0, 0.4),),
         draw.uniform(0.6, 1.8),
@@ -225,7 +244,7 @@ def _note(program: int, split: str, draw: random.Random) -> Event:
 
 
 def _sound(sound: Sound, split: str, draw: random.Random) -> Event:
-    velocity = draw.choice(velocities(draw.choice([*VELOCITIES]), split))
+    velocity = _velocity(split, draw)
     start = draw.uniform(0.0, 0.3)
     if sound.programs:
         program = sound.programs[0]
@@ -233,13 +252,12 @@ def _sound(sound: Sound, split: str, draw: random.Random) -> Event:
         return Event(program, pitch, velocity, 0, (start,), draw.uniform(1.0, 2.0))
     gap = draw.uniform(0.3, 0.55)
     times = tuple(start + gap * n for n in range(draw.randint(1, 4)))
-    return Event(
-        0, draw.choice(sound.keys), velocity, draw.choice(TUNINGS[split]), times, gap
-    )
+    key, tuning = draw.choice(sound.keys), draw.choice(TUNINGS[split])
+    return Event(0, key, velocity, tuning, times, 1.2 if len(times) == 1 else gap)
 
 
 def _plan_note(clip_id, split, number, draw) -> Clip:
-    program = number * 7 % 120 + 1  # 7 and 120 have no common factor: all in turn
+    program = PROGRAMS[number * 7 % len(PROGRAMS)]  # every one in turn
     return Clip(clip_id, "note", (_note(program, split, draw),))
 
 
@@ -251,6 +269,7 @@ def _plan_scene(clip_id, split, number, draw) -> Clip:
     chosen = _choose_labels(split, number, draw)
     kind = draw.choice(["sequence", "together"])
     slot = (CLIP_SECONDS - 0.1) / len(chosen)
+    loudness = draw.choice([*VELOCITIES])  # of all, so that none hides another
     events = []
     for place, label in enumerate(chosen):
         event = _event(label, split, draw)
@@ -261,7 +280,9 @@ def _plan_scene(clip_id, split, number, draw) -> Clip:
         times = tuple(start + (t - event.times[0]) for t in event.times)
         times = tuple(t for t in times if t < start + longest - 0.1)
         duration = min(event.duration, longest)
-        events.append(event._replace(times=times, duration=duration))
+        velocity = draw.choice(velocities(loudness, split))
+        event = event._replace(times=times, duration=duration, velocity=velocity)
+        events.append(event)
     if kind == "together":
         events.sort(key=lambda event: event.times[0])
     return Clip(clip_id, kind, tuple(events))
@@ -270,7 +291,9 @@ def _plan_scene(clip_id, split, number, draw) -> Clip:
 def _event(label: str, split: str, draw: random.Random) -> Event:
     for place, family in enumerate(FAMILIES):
         if family.name == label:
-            return _note(place * 8 + draw.randint(1, 8), split, draw)
+            eight = range(place * 8 + 1, place * 8 + 9)
+            program = draw.choice([p for p in eight if p not in UNPLAYABLE])
+            return _note(program, split, draw)
     sound = next(sound for sound in SOUNDS if sound.name == label)
     return _sound(sound, split, draw)
 

@@ -1,0 +1,215 @@
+"""What every corpus needs: audio files checked, manifests written once and whole.
+
+A prepared folder holds ``train.json``, ``valid.json`` and ``test.json`` in
+SpeechBrain's form, ``left_out.csv`` (which files are in none of them, and why) and
+``prepared.json`` (from what they were made). Paths start with ``{data_root}``, so
+that a manifest can be moved; ``prepared.json`` holds the folder it stands for.
+
+Authors
+ * The pengi-plugin authors, 2026
+"""
+
+import csv
+import io
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import soundfile
+from tqdm import tqdm
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("train", "valid", "test")
+RECORD = "prepared.json"
+LEFT_OUT = "left_out.csv"
+
+#: Formats whose last sample can be reached without decoding the whole file.
+SEEKABLE = {"WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64"}
+
+
+def check_audio(path: str | Path, seconds: float | None = None) -> tuple[float, str]:
+    """Look at the header and the end of an audio file.
+
+    Arguments
+    ---------
+    path : str
+        The file.
+    seconds : float
+        How long it should be, within a tenth of a second; None: any length.
+
+    Returns
+    -------
+    duration : float
+        In seconds; 0 where the file cannot be used.
+    reason : str
+        Why it cannot be used; empty if it can.
+
+    Example
+    -------
+    >>> check_audio("no such file.wav")
+    (0.0, 'missing')
+    """
+    path = Path(path)
+    if not path.is_file():
+        return 0.0, "missing"
+    if path.stat().st_size == 0:
+        return 0.0, "empty file"
+    try:
+        with soundfile.SoundFile(str(path)) as file:
+            duration = file.frames / file.samplerate
+            if file.frames == 0:
+                return 0.0, "holds no samples"
+            if _is_cut_off(path, file):
+                return 0.0, f"truncated after {duration:.2f} s"
+    except soundfile.LibsndfileError as error:
+        return 0.0, f"not readable: {error.error_string}"
+    if seconds is not None and abs(duration - seconds) > 0.1:
+        return 0.0, f"lasts {duration:.2f} s, not {seconds:g} s"
+    return duration, ""
+
+
+def _is_cut_off(path: Path, file: soundfile.SoundFile) -> bool:
+    if file.format == "OGG":
+        return not _ends_ogg_stream(path)
+    if file.format in ("WAV", "WAVEX"):
+        with path.open("rb") as stream:
+            declared = int.from_bytes(stream.read(8)[4:], "little") + 8
+        # 0xFFFFFFFF and 0 stand for a length unknown when writing began.
+        if declared not in (0xFFFFFFFF + 8, 8) and path.stat().st_size < declared - 1:
+            return True
+    if file.format in SEEKABLE:
+        file.seek(file.frames - 1)
+        return len(file.read(1)) == 0
+    return False
+
+
+def _ends_ogg_stream(path: Path) -> bool:
+    """Tell whether the last page of an Ogg file says that it is the last."""
+    with path.open("rb") as stream:
+        stream.seek(max(path.stat().st_size - 65536, 0))
+        tail = stream.read()
+    page = tail.rfind(b"OggS")
+    return page >= 0 and len(tail) > page + 5 and bool(tail[page + 5] & 4)
+
+
+def check_files(
+    paths: Iterable[str | Path], seconds: float | None = None
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Check many files, with a progress bar.
+
+    Arguments
+    ---------
+    paths : list of str
+        The files.
+    seconds : float
+        How long each should be; None: any length.
+
+    Returns
+    -------
+    durations : dict
+        Path -> seconds, of those that can be used.
+    left_out : dict
+        Path -> reason, of the others.
+    """
+    durations, left_out = {}, {}
+    for path in tqdm([*paths], desc="checking audio", unit="file", leave=False):
+        duration, reason = check_audio(path, seconds)
+        if reason:
+            left_out[str(path)] = reason
+        else:
+            durations[str(path)] = duration
+    return durations, left_out
+
+
+def is_prepared(folder: str | Path, arguments: Mapping) -> bool:
+    """Tell whether a folder holds manifests made from these arguments.
+
+    Arguments
+    ---------
+    folder : str
+        Where the manifests are.
+    arguments : dict
+        All that they depend on, as JSON knows it.
+
+    Returns
+    -------
+    bool
+        True if there is nothing to do.
+
+    Example
+    -------
+    >>> is_prepared("no such folder", {})
+    False
+    """
+    folder = Path(folder)
+    names = [RECORD, LEFT_OUT, *(f"{split}.json" for split in SPLITS)]
+    if not all((folder / name).is_file() for name in names):
+        return False
+    with (folder / RECORD).open(encoding="utf-8") as file:
+        done = json.load(file)["arguments"] == json.loads(json.dumps(arguments))
+    if done:
+        logger.info("%s is prepared already.", folder)
+    return done
+
+
+def write_manifests(
+    folder: str | Path,
+    splits: Mapping[str, Mapping[str, Mapping]],
+    data_root: str | Path,
+    arguments: Mapping,
+    left_out: Mapping[str, str],
+) -> None:
+    """Write the manifests of a corpus, each whole or not at all, the record last.
+
+    Arguments
+    ---------
+    folder : str
+        Where to; made if it is not there.
+    splits : dict
+        ``train``, ``valid`` and ``test`` -> ID -> row.
+    data_root : str
+        What ``{data_root}`` in the rows' ``wav`` stands for.
+    arguments : dict
+        All that the manifests depend on.
+    left_out : dict
+        Path -> why it is in none of them.
+
+    Raises
+    ------
+    ValueError
+        If nothing is left to train on.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([("wav", "reason"), *sorted(left_out.items())])
+    write_whole(folder / LEFT_OUT, text.getvalue())
+    if left_out:
+        path, reason = next(iter(sorted(left_out.items())))
+        logger.warning(
+            "%d files are left out, for instance %s (%s); all of them: %s.",
+            *(len(left_out), path, reason, folder / LEFT_OUT),
+        )
+    if not splits["train"]:
+        raise ValueError(
+            f"No clip under {data_root} can be used for training; see "
+            f"{folder / LEFT_OUT} for the reasons."
+        )
+    for split in SPLITS:
+        write_whole(folder / f"{split}.json", json.dumps(splits[split], indent=1))
+    record = {"data_root": str(Path(data_root).resolve()), "arguments": arguments}
+    write_whole(folder / RECORD, json.dumps(record, indent=1))
+    sizes = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
+    logger.info("Wrote %s: %s rows.", folder, sizes)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file under another name, then give it its own: never half a file."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    content = content.encode("utf-8") if isinstance(content, str) else content
+    part.write_bytes(content)
+    os.replace(part, path)
