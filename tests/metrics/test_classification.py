@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import recall_score
 
 from pengi_plugin.metrics.classification import (
     accuracy,
@@ -29,6 +30,8 @@ def test_macro_accuracy_weighs_classes_alike_and_skips_absent_ones(draw):
     predictions = draw.integers(-1, 5, size=60)
     shares = [(predictions[labels == c] == c).mean() for c in (0, 2, 3)]
     assert macro_accuracy(labels, predictions) == pytest.approx(np.mean(shares))
+    library = recall_score(labels, predictions, labels=[0, 2, 3], average="macro")
+    assert macro_accuracy(labels, predictions) == pytest.approx(library)
     assert accuracy(labels, predictions) == (labels == predictions).mean()
 
 

@@ -1,0 +1,1 @@
+"""How the paper scores a model: a model and rows in, lines of a table out."""

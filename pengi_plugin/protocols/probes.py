@@ -1,0 +1,256 @@
+"""Probes: embeddings and labels in, the accuracy of small classifiers out.
+
+How much a frozen audio embedding tells is measured by training a linear classifier
+(L1) or one of three layers (L3) on it (Deshmukh et al., NeurIPS 2023, section 4),
+with the folds that a data set prescribes, and again with other seeds.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from pengi_plugin.metrics.bootstrap import bootstrap_interval, bootstrap_statistic
+from pengi_plugin.metrics.classification import mean_average_precision
+from pengi_plugin.protocols.asking import Session, audio_embeddings
+from pengi_plugin.protocols.close_ended import class_targets
+from pengi_plugin.protocols.score import Score
+
+D_HIDDEN = 512
+#: A probe is trained for this many epochs, and steps at least.
+N_EPOCHS = 100
+N_STEPS = 2000
+BATCH_SIZE = 64
+LEARNING_RATE = 1e-3
+WEIGHT_DECAY = 1e-2
+
+
+def linear_probe(d_in: int, n_class: int) -> nn.Module:
+    """Return L1: one layer."""
+    return nn.Linear(d_in, n_class)
+
+
+def three_layer_probe(d_in: int, n_class: int) -> nn.Module:
+    """Return L3: three layers with ReLU and dropout between them."""
+    return nn.Sequential(
+        nn.Linear(d_in, D_HIDDEN),
+        nn.ReLU(),
+        nn.Dropout(0.3),
+        nn.Linear(D_HIDDEN, D_HIDDEN),
+        nn.ReLU(),
+        nn.Dropout(0.3),
+        nn.Linear(D_HIDDEN, n_class),
+    )
+
+
+#: Name -> function of the widths.
+PROBES = {"L1": linear_probe, "L3": three_layer_probe}
+
+
+def log_mel_statistics(
+    wavs: Tensor, sample_rate: int, n_mels: int = 64, n_fft: int = 1024
+) -> Tensor:
+    """Embed clips without any learning: what a probe must beat.
+
+    Arguments
+    ---------
+    wavs : torch.Tensor
+        [batch, sample]
+    sample_rate : int
+        In Hz.
+    n_mels : int
+        Mel bands.
+    n_fft : int
+        Window in samples; windows overlap by half.
+
+    Returns
+    -------
+    embedding : torch.Tensor
+        Mean and standard deviation over time of each band in dB [batch, 2 n_mels].
+
+    Example
+    -------
+    >>> log_mel_statistics(torch.randn(3, 16000), 16000).shape
+    torch.Size([3, 128])
+    """
+    from torchaudio.transforms import MelSpectrogram
+
+    mel = MelSpectrogram(
+        sample_rate, n_fft, hop_length=n_fft // 2, n_mels=n_mels, f_min=50.0
+    ).to(wavs.device)
+    decibels = 10 * mel(wavs).clamp(min=1e-10).log10()
+    return torch.cat([decibels.mean(-1), decibels.std(-1)], dim=-1)
+
+
+def probes(
+    session: Session,
+    rows: Sequence[dict],
+    classes: Sequence[str],
+    kinds: Sequence[str] = ("L1", "L3"),
+    seeds: Sequence[int] = (0, 1, 2),
+) -> list[Score]:
+    """Probe the model's audio embedding, and a log-mel summary beside it.
+
+    Arguments
+    ---------
+    session : Session
+        The model and where embeddings are kept.
+    rows : list of dict
+        With ``id``, ``wav``, ``fold`` (see ``probe``) and ``label`` or ``labels``.
+    classes : list of str
+        All class names.
+    kinds : list of str
+        Of ``PROBES``.
+    seeds : list of int
+        One probe each.
+
+    Returns
+    -------
+    scores : list of Score
+        For each kind, of the model's embedding and of the log-mel summary.
+    """
+    rate = session.model.hparams.sample_rate
+    targets = class_targets(rows, classes)
+    folds = [row["fold"] for row in rows]
+    spaces = {
+        "audio embedding": audio_embeddings(session, rows),
+        "log-mel": audio_embeddings(
+            session, rows, lambda wavs: log_mel_statistics(wavs, rate), "log-mel"
+        ),
+    }
+    return [
+        probe(points, targets, folds, kind, seeds, way=f"{kind} on {space}")
+        for kind in kinds
+        for space, points in spaces.items()
+    ]
+
+
+def probe(
+    embeddings: np.ndarray,
+    targets: np.ndarray,
+    folds: Sequence,
+    kind: str = "L1",
+    seeds: Sequence[int] = (0, 1, 2),
+    way: str = "",
+) -> Score:
+    """Train and test a probe on every fold with every seed.
+
+    Arguments
+    ---------
+    embeddings : numpy.ndarray
+        [clip, d_embedding]
+    targets : numpy.ndarray
+        Class numbers [clip], or 1 where a class is present [clip, class].
+    folds : list
+        The fold of each clip. Each fold is tested by a probe trained on all the
+        others; clips whose fold is ``"train"`` are never tested.
+    kind : str
+        Of ``PROBES``.
+    seeds : list of int
+        One probe each.
+    way : str
+        What the embeddings are, for the table.
+
+    Returns
+    -------
+    score : Score
+        Accuracy (or mAP) averaged over seeds; the note has the spread over them.
+
+    Raises
+    ------
+    ValueError
+        If the kind is unknown, or there is nothing to train on or to test.
+    """
+    if kind not in PROBES:
+        raise ValueError(f"Unknown probe {kind!r}; known are {', '.join(PROBES)}.")
+    targets, folds = np.asarray(targets), np.asarray([str(fold) for fold in folds])
+    tested = [fold for fold in np.unique(folds) if fold != "train"]
+    if not tested or len(np.unique(folds)) < 2:
+        raise ValueError(
+            f"A probe needs two folds, or 'train' and another; got "
+            f"{sorted(set(folds.tolist()))}."
+        )
+    runs = [
+        _test_all_folds(embeddings, targets, folds, tested, kind, seed)
+        for seed in tqdm(seeds, desc=way or kind, unit="seed")
+    ]
+    chosen = np.isin(folds, tested)
+    n_fold = "1 split" if len(tested) == 1 else f"{len(tested)} folds"
+    score = _scored(np.stack(runs)[:, chosen], targets[chosen])
+    score.way, score.note = way, f"{n_fold}, {len(seeds)} seeds, {score.note}"
+    return score
+
+
+def _scored(outputs: np.ndarray, targets: np.ndarray) -> Score:
+    """Score outputs [seed, clip, class]."""
+    if targets.ndim == 1:
+        right = (outputs.argmax(-1) == targets).astype(float)
+        values = right.mean(1)
+        metric, interval = "accuracy", bootstrap_interval(right.mean(0))
+    else:
+        values = np.array([mean_average_precision(targets, run) for run in outputs])
+        mean = outputs.mean(0)
+        metric = "mAP"
+        interval = bootstrap_statistic(
+            lambda clips: mean_average_precision(targets[clips], mean[clips]),
+            len(targets),
+            n_resamples=200,
+        )
+    spread = f"standard deviation over seeds {values.std():.4f}"
+    low, high = map(float, interval)
+    return Score(metric, float(values.mean()), low, high, len(targets), note=spread)
+
+
+def _test_all_folds(embeddings, targets, folds, tested, kind, seed) -> np.ndarray:
+    """Return the output for each tested clip [clip, class]; NaN for the others."""
+    n_class = targets.shape[1] if targets.ndim == 2 else int(targets.max()) + 1
+    outputs = np.full((len(targets), n_class), np.nan, dtype=np.float32)
+    for fold in tested:
+        train, test = folds != fold, folds == fold
+        mean, spread = embeddings[train].mean(0), embeddings[train].std(0)
+        spread = np.maximum(spread, 1e-3 * spread.max())  # no noise blown up
+        points = torch.from_numpy((embeddings - mean) / spread).float()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = PROBES[kind](points.shape[1], n_class)
+            fit(model, points[train], torch.from_numpy(targets[train]))
+        with torch.no_grad():
+            outputs[test] = model(points[test]).numpy()
+    return outputs
+
+
+def fit(model: nn.Module, points: Tensor, targets: Tensor) -> None:
+    """Train a probe with AdamW at a rate that falls to zero; leave it in eval mode.
+
+    Arguments
+    ---------
+    model : torch.nn.Module
+        [batch, d_embedding] -> [batch, class].
+    points : torch.Tensor
+        Embeddings [clip, d_embedding].
+    targets : torch.Tensor
+        Class numbers [clip], or 1 where a class is present [clip, class].
+    """
+    if targets.dim() == 1:
+        loss_of = nn.functional.cross_entropy
+    else:
+        loss_of, targets = (
+            nn.functional.binary_cross_entropy_with_logits,
+            targets.float(),
+        )
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
+    )
+    n_batch = -(-len(points) // BATCH_SIZE)
+    n_epoch = max(N_EPOCHS, -(-N_STEPS // n_batch))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_epoch * n_batch)
+    model.train()
+    for _ in range(n_epoch):
+        for batch in torch.randperm(len(points)).split(BATCH_SIZE):
+            optimizer.zero_grad()
+            loss_of(model(points[batch]), targets[batch]).backward()
+            optimizer.step()
+            schedule.step()
+    model.eval()

@@ -1,0 +1,150 @@
+"""Text-to-audio retrieval: clips and queries in, recall and mAP out.
+
+Pengi retrieves by its captions (Deshmukh et al., NeurIPS 2023, section 4): every
+clip is captioned once, and a query is matched with the captions in the text
+encoder's space. For comparison, a clip's score is how likely the LM finds the query
+given the clip. Captions and audio embeddings are saved: the next query hears nothing.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from pengi_plugin.metrics.retrieval import (
+    average_precision_at,
+    ranked_relevance,
+    recall_at,
+)
+from pengi_plugin.protocols.answers import rank_and_world, wait_for_all
+from pengi_plugin.protocols.asking import (
+    Session,
+    answer_likelihoods,
+    embed_answers,
+    generated_answers,
+)
+from pengi_plugin.protocols.score import Score, mean_score
+
+WAYS = ("captions", "projected captions", "likelihood")
+
+
+class CaptionIndex:
+    """Captions of clips as points in the text encoder's space.
+
+    Arguments
+    ---------
+    ids : list of str
+        Clips.
+    captions : list of str
+        What the model says about each.
+    points : torch.Tensor
+        The captions' embeddings, unit norm [clip, d_text].
+    """
+
+    def __init__(self, ids: list[str], captions: list[str], points: Tensor):
+        self.ids = ids
+        self.captions = captions
+        self.points = points
+
+    @classmethod
+    def build(cls, session: Session, rows: Sequence[dict], projected: bool = False):
+        """Caption every clip (``id``, ``wav``, ``prompt``) and embed the captions."""
+        captions = generated_answers(session, rows)
+        points = embed_answers(session.model, captions, projected)
+        points = torch.from_numpy(np.nan_to_num(points))  # no caption: far from all
+        return cls([row["id"] for row in rows], captions, points)
+
+    def save(self, folder: Path) -> None:
+        """Write the index into a folder."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({"points": self.points}, folder / "index.safetensors")
+        words = {"ids": self.ids, "captions": self.captions}
+        (folder / "index.json").write_text(json.dumps(words) + "\n")  # last: whole
+
+    @classmethod
+    def load(cls, folder: Path) -> "CaptionIndex":
+        """Read what ``save`` wrote."""
+        words = json.loads((Path(folder) / "index.json").read_text())
+        points = load_file(Path(folder) / "index.safetensors")["points"]
+        return cls(words["ids"], words["captions"], points)
+
+    def similarity(self, model, queries: Sequence[str], projected: bool = False):
+        """Return the cosine of each query and each caption [query, clip]."""
+        points = model.embed_texts(list(queries), projected).float().cpu()
+        return (points @ self.points.T).numpy()
+
+    def best(self, model, query: str, n: int = 10, projected: bool = False) -> list:
+        """Return the ``n`` nearest clips as (ID, caption, cosine), best first."""
+        cosines = self.similarity(model, [query], projected)[0]
+        order = np.argsort(-cosines, kind="stable")[:n]
+        return [(self.ids[i], self.captions[i], float(cosines[i])) for i in order]
+
+
+def text_to_audio(
+    session: Session, rows: Sequence[dict], ways: Sequence[str] = WAYS
+) -> list[Score]:
+    """Find clips by what they sound like: every reference caption is a query.
+
+    Arguments
+    ---------
+    session : Session
+        The model and where answers and indexes go.
+    rows : list of dict
+        The clips, with ``id``, ``wav``, ``prompt`` and ``references`` (list of
+        str). A query is answered by every clip that it is a reference of.
+    ways : list of str
+        Of ``WAYS``.
+
+    Returns
+    -------
+    scores : list of Score
+        R@1, R@5, R@10 and mAP@10 for each way, over queries.
+    """
+    texts = sorted({text for row in rows for text in row["references"]})
+    relevance = np.zeros((len(texts), len(rows)), dtype=bool)
+    place = {text: number for number, text in enumerate(texts)}
+    for clip, row in enumerate(rows):
+        relevance[[place[text] for text in row["references"]], clip] = True
+    scores = []
+    for way in ways:
+        ranked = ranked_relevance(query_scores(session, rows, texts, way), relevance)
+        note = f"{len(texts)} queries among {len(rows)} clips"
+        for k in (1, 5, 10):
+            scores.append(mean_score(f"R@{k}", recall_at(ranked, k), way, note))
+        precision = average_precision_at(ranked, 10)
+        scores.append(mean_score("mAP@10", precision, way, note))
+    return scores
+
+
+def query_scores(
+    session: Session, rows: Sequence[dict], texts: Sequence[str], way: str
+) -> np.ndarray:
+    """Return how well each clip answers each query [query, clip] by one of ``WAYS``.
+
+    What is heard of the clips is read from disk when it is there.
+    """
+    if way not in WAYS:
+        raise ValueError(f"Unknown way {way!r}; known are {', '.join(WAYS)}.")
+    if way == "likelihood":
+        return answer_likelihoods(session, rows, texts).T
+    projected = way == "projected captions"
+    folder = Path(session.folder) / f"index_{way.replace(' ', '_')}"
+    index = caption_index(session, rows, folder, projected)
+    return index.similarity(session.model, texts, projected)
+
+
+def caption_index(
+    session: Session, rows: Sequence[dict], folder: Path, projected: bool = False
+) -> CaptionIndex:
+    """Load the index from a folder, or build and save it there."""
+    if not (folder / "index.json").exists():
+        index = CaptionIndex.build(session, rows, projected)
+        if rank_and_world()[0] == 0:
+            index.save(folder)
+        wait_for_all()
+    return CaptionIndex.load(folder)

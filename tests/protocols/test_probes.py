@@ -1,0 +1,107 @@
+"""Probes against scikit-learn, and on what can and cannot be learned."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+
+from pengi_plugin.protocols.probes import log_mel_statistics, probe, probes
+
+
+@pytest.fixture
+def blobs():
+    """Three overlapping clouds of points in four folds."""
+    draw = np.random.default_rng(0)
+    targets = draw.integers(0, 3, 240)
+    centres = 2.0 * np.eye(3, 6)
+    points = centres[targets] + draw.normal(size=(240, 6))
+    return points.astype(np.float32), targets, np.arange(240) % 4
+
+
+def test_the_linear_probe_is_as_good_as_logistic_regression(blobs):
+    points, targets, folds = blobs
+    right = []
+    for fold in range(4):
+        scale = StandardScaler().fit(points[folds != fold])
+        model = LogisticRegression(max_iter=1000)
+        model.fit(scale.transform(points[folds != fold]), targets[folds != fold])
+        guesses = model.predict(scale.transform(points[folds == fold]))
+        right += (guesses == targets[folds == fold]).tolist()
+    score = probe(points, targets, folds, "L1", seeds=(0, 1))
+    assert score.value == pytest.approx(np.mean(right), abs=0.02)
+    assert score.low < score.value < score.high
+    assert "4 folds, 2 seeds, standard deviation over seeds" in score.note
+
+
+def test_three_layers_learn_what_one_cannot(blobs):
+    points = np.random.default_rng(1).normal(size=(400, 2)).astype(np.float32)
+    targets = (points[:, 0] * points[:, 1] > 0).astype(int)
+    folds = np.where(np.arange(400) < 300, "train", "test")
+    assert probe(points, targets, folds, "L1", seeds=(0,)).value < 0.7
+    assert probe(points, targets, folds, "L3", seeds=(0,)).value > 0.9
+
+
+def test_training_clips_are_never_tested(blobs):
+    points, targets, folds = blobs
+    split = np.where(folds < 3, "train", "test")
+    assert probe(points, targets, split, seeds=(0,)).n_clips == 60
+
+
+def test_labels_shuffled_between_folds_teach_nothing(blobs):
+    points, targets, folds = blobs
+    mixed = np.random.default_rng(2).permutation(targets)
+    assert probe(points, mixed, folds, seeds=(0,)).value < 0.5
+
+
+def test_several_labels_are_scored_by_map(blobs):
+    points, targets, folds = blobs
+    both = np.stack([targets == 0, targets != 1], axis=1).astype(int)
+    score = probe(points, both, folds, seeds=(0,))
+    assert score.metric == "mAP"
+    assert score.value > 0.85
+
+
+def test_a_seed_fixes_the_probe(blobs):
+    points, targets, folds = blobs
+    one, two = (probe(points, targets, folds, "L3", seeds=(7,)) for _ in range(2))
+    assert one == two
+
+
+def test_tones_are_probed_in_both_spaces(session, clips):
+    labels = {500: "dog", 1000: "rain", 1500: "bells"}
+    rows = [
+        clips(tone, f"{label}{fold}", label=label, fold=fold)
+        for tone, label in labels.items()
+        for fold in range(3)
+    ]
+    scores = probes(session, rows, list(labels.values()), kinds=("L1",), seeds=(0,))
+    assert [score.way for score in scores] == [
+        "L1 on audio embedding",
+        "L1 on log-mel",
+    ]
+    assert [score.value for score in scores] == [1.0, 1.0]
+
+
+def test_the_log_mel_summary_is_in_decibels_and_knows_the_band():
+    time = torch.arange(16000) / 16000
+    tone = torch.sin(2 * torch.pi * 4000 * time)[None]
+    quiet = log_mel_statistics(tone, 16000, n_mels=32)
+    loud = log_mel_statistics(10 * tone, 16000, n_mels=32)
+    band = quiet[0, :32].argmax()
+    assert loud[0, band] - quiet[0, band] == pytest.approx(20, abs=1e-3)
+    assert 18 < band < 28
+
+
+@pytest.mark.parametrize(
+    ("folds", "kind", "message"),
+    [
+        (["train"] * 240, "L1", "needs two folds"),
+        ([1] * 240, "L1", r"got \['1'\]"),
+        ([1, 2] * 120, "L9", "Unknown probe 'L9'"),
+    ],
+)
+def test_what_cannot_be_probed_says_why(blobs, folds, kind, message):
+    points, targets, _ = blobs
+    with pytest.raises(ValueError, match=message):
+        probe(points, targets, folds, kind)
