@@ -23,6 +23,7 @@ from torch import nn
 
 from pengi_plugin.checkpoints import save_part
 from pengi_plugin.convert import new_folder, write_template
+from pengi_plugin.lobes.pengi import FROZEN_PARTS
 from pengi_plugin.pretrained import HPARAMS_FILE, load_folder, load_pretrained
 
 #: Parts that have a file of their own, if they have weights.
@@ -72,34 +73,42 @@ HEADER = """\
 PROVENANCE = ("_name_or_path", "architectures", "dtype", "transformers_version")
 
 
-def export_run(run_folder: str | os.PathLike, output_folder: str | os.PathLike) -> None:
+def export_run(
+    run_folder: str | os.PathLike,
+    output_folder: str | os.PathLike,
+    model: dict | None = None,
+) -> None:
     """Write a folder with the model that a run has trained.
 
     Arguments
     ---------
     run_folder : str
         The run's ``output_folder``: it holds ``hyperparams.yaml``, whose ``model``
-        section is the model, and checkpoints in ``save``. The checkpoint with the
-        lowest validation loss is taken, or the newest if none has a loss.
+        section is the model, and checkpoints in ``save``.
     output_folder : str
         The folder to write; must not exist, or be empty. A failure leaves nothing
         behind.
+    model : dict
+        The constructed ``model`` section, where there is one, as at the end of a
+        training script: its weights are written as they are. If None, the model is
+        built anew and filled from the checkpoint with the lowest validation loss
+        (or the newest, if none has a loss).
 
     Raises
     ------
     FileNotFoundError
         If the run has no YAML or no checkpoint.
     ValueError
-        If its YAML has no ``model`` section, or the checkpoint is not of it.
+        If its YAML has no ``model`` section, the checkpoint is not of it, or its
+        frozen parts were random.
     """
     run_folder = Path(run_folder).expanduser()
     section, pretrained_folder = read_run(run_folder)
-    hparams = load_hyperpyyaml(dumped(section))
-    if "pretrainer" in hparams:
-        load_pretrained(hparams["pretrainer"], pretrained_folder)
-    load_checkpoint(hparams["pengi"], run_folder / "save")
+    if model is None:
+        model = rebuild(section, pretrained_folder)
+        load_checkpoint(model["pengi"], run_folder / "save")
     with new_folder(output_folder) as folder:
-        write_model(folder, section, hparams)
+        write_model(folder, section, model)
         load_folder(folder)  # strict: a folder that does not load is not kept
 
 
@@ -117,6 +126,21 @@ def read_run(run_folder: Path) -> tuple[CommentedMap, str | None]:
             "of a YAML with `model: !include:model/...` can be exported."
         )
     return tree["model"], tree.get("pretrained_folder")
+
+
+def rebuild(section: CommentedMap, pretrained_folder: str | None) -> dict:
+    """Construct a run's model with the frozen parts that it had."""
+    model = load_hyperpyyaml(dumped(section))
+    if "pretrainer" in model:
+        load_pretrained(model["pretrainer"], pretrained_folder)
+        return model
+    random = [name for name in FROZEN_PARTS if "config" in section[name]]
+    if random:
+        raise ValueError(
+            f"The run's {' and '.join(random)} had random weights, which checkpoints "
+            "do not hold. Export such a model at the end of its training (model=...)."
+        )
+    return model
 
 
 def load_checkpoint(pengi: nn.Module, save_folder: Path) -> None:
