@@ -150,8 +150,10 @@ class Clip(NamedTuple):
         return tuple(sorted(labels)) if self.kind == "together" else labels
 
 
-#: Programs that play notes.
-PROGRAMS = tuple(program for program in range(1, 121) if program not in UNPLAYABLE)
+#: Programs that play notes: the first of each family, then the second of each, ...
+PROGRAMS = tuple(
+    sorted(set(range(1, 121)) - set(UNPLAYABLE), key=lambda p: ((p - 1) % 8, p))
+)
 
 
 def plan_clips(split: str, n_clip: int, seed: int = 0) -> list[Clip]:
@@ -257,7 +259,7 @@ def _sound(sound: Sound, split: str, draw: random.Random) -> Event:
 
 
 def _plan_note(clip_id, split, number, draw) -> Clip:
-    program = PROGRAMS[number * 7 % len(PROGRAMS)]  # every one in turn
+    program = PROGRAMS[number % len(PROGRAMS)]  # every one in turn
     return Clip(clip_id, "note", (_note(program, split, draw),))
 
 
