@@ -49,8 +49,8 @@ SILENCE = -80.0
 
 
 def prepare_general_midi(
+    data_folder: str,
     manifest_folder: str,
-    data_folder: str | None = None,
     n_train: int = 6000,
     n_valid: int = 300,
     n_test: int = 700,
@@ -64,11 +64,10 @@ def prepare_general_midi(
 
     Arguments
     ---------
+    data_folder : str
+        Where the clips go: mono, 16 kHz, 2.56 s, Ogg Vorbis, about 10 kB each.
     manifest_folder : str
         Where the manifests go.
-    data_folder : str
-        Where the clips go; None: ``clips`` in the manifest folder. They are mono,
-        16 kHz, 2.56 s, Ogg Vorbis of about 6 kB.
     n_train, n_valid, n_test : int
         How many clips; each has about seven rows.
     seed : int
@@ -79,12 +78,11 @@ def prepare_general_midi(
     Example
     -------
     >>> folder = getfixture("tmp_path")
-    >>> prepare_general_midi(folder, n_train=2, n_valid=1, n_test=1)
+    >>> prepare_general_midi(folder / "clips", folder, n_train=2, n_valid=1, n_test=1)
     >>> sorted(path.name for path in folder.glob("*.json"))
     ['prepared.json', 'test.json', 'train.json', 'valid.json']
     """
-    manifest_folder = Path(manifest_folder)
-    data_folder = Path(data_folder or manifest_folder / "clips")
+    data_folder = Path(data_folder)
     sizes = {"train": n_train, "valid": n_valid, "test": n_test}
     arguments = {"corpus": "general_midi", "version": VERSION, "seed": seed}
     arguments |= {**sizes, "data_root": str(data_folder.resolve())}

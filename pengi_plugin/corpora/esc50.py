@@ -1,0 +1,146 @@
+"""ESC-50: 2000 recordings of 5 s in 50 classes; the official folder in, manifests out.
+
+Every recording has a row for sound events (its class) and one for captioning.
+
+Reference: K. J. Piczak, *ESC: Dataset for Environmental Sound Classification*, ACM
+Multimedia 2015. Get it from https://github.com/karolpiczak/ESC-50 (600 MB).
+
+Licence: CC BY-NC 3.0; the classes of ESC-10 CC BY 3.0.
+
+Authors
+ * The pengi-plugin authors, 2026
+"""
+
+import csv
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+
+from pengi_plugin.corpora.esc50_words import PHRASES, captions_of, label_of
+from pengi_plugin.corpora.manifest import check_files, is_prepared, write_manifests
+
+VERSION = 1
+SECONDS = 5.0
+
+#: One of this many source recordings is for validation, where no fold is.
+VALID_EVERY = 10
+
+
+def prepare_esc50(
+    data_folder: str,
+    manifest_folder: str,
+    test_fold: int = 5,
+    valid_fold: int | None = None,
+) -> None:
+    """Write ``train.json``, ``valid.json`` and ``test.json``.
+
+    A second call with the same arguments does nothing. Files that are missing,
+    empty, truncated or not 5 s long are listed in ``left_out.csv``.
+
+    Arguments
+    ---------
+    data_folder : str
+        The official folder: ``meta/esc50.csv`` and ``audio/``.
+    manifest_folder : str
+        Where the manifests go.
+    test_fold : int
+        The fold that is held out.
+    valid_fold : int
+        The fold for validation; None: about a tenth of the source recordings of
+        the training folds.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no ``meta/esc50.csv``.
+    ValueError
+        If its columns, categories or folds are not ESC-50's.
+    """
+    data_folder = Path(data_folder)
+    arguments = {"corpus": "esc50", "version": VERSION}
+    arguments |= {"test_fold": test_fold, "valid_fold": valid_fold}
+    arguments |= {"data_root": str(data_folder.resolve())}
+    if is_prepared(manifest_folder, arguments):
+        return
+    clips = read_meta(data_folder / "meta" / "esc50.csv")
+    folds = {int(clip["fold"]) for clip in clips}
+    for name, fold in (("test_fold", test_fold), ("valid_fold", valid_fold)):
+        if fold is not None and fold not in folds:
+            raise ValueError(f"{name} must be one of {sorted(folds)}; got {fold}.")
+    if test_fold == valid_fold:
+        raise ValueError(f"test_fold and valid_fold are both {test_fold}.")
+    files = {
+        clip["filename"]: data_folder / "audio" / clip["filename"] for clip in clips
+    }
+    durations, left_out = check_files(files.values(), SECONDS)
+    splits = {"train": {}, "valid": {}, "test": {}}
+    for clip in clips:
+        duration = durations.get(str(files[clip["filename"]]))
+        if duration is not None:
+            split = split_of(clip, test_fold, valid_fold)
+            splits[split] |= rows_of(clip, duration)
+    write_manifests(manifest_folder, splits, data_folder, arguments, left_out)
+
+
+def read_meta(path: Path) -> list[dict]:
+    """Read ``esc50.csv``: one dict per recording."""
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no {path}; give the folder of ESC-50 as it is published, with "
+            "meta/esc50.csv and audio/ in it."
+        )
+    with path.open(newline="", encoding="utf-8") as file:
+        clips = list(csv.DictReader(file))
+    for number, clip in enumerate(clips, start=2):
+        missing = {"filename", "fold", "category", "src_file"} - clip.keys()
+        if missing:
+            raise ValueError(f"{path} has no column {', '.join(sorted(missing))}.")
+        if clip["category"] not in PHRASES:
+            raise ValueError(
+                f"Line {number} of {path} has the category {clip['category']!r}, which "
+                "ESC-50 does not have."
+            )
+    return clips
+
+
+def split_of(clip: Mapping, test_fold: int, valid_fold: int | None = None) -> str:
+    """Return the split of a recording; those of one source are in the same.
+
+    Example
+    -------
+    >>> split_of({"fold": "4", "src_file": "102844"}, test_fold=4)
+    'test'
+    """
+    fold = int(clip["fold"])
+    if fold == test_fold:
+        return "test"
+    if valid_fold is not None:
+        return "valid" if fold == valid_fold else "train"
+    source = zlib.crc32(clip["src_file"].encode())
+    return "valid" if source % VALID_EVERY == 0 else "train"
+
+
+def rows_of(clip: Mapping, duration: float) -> dict[str, dict]:
+    """Return the rows of a recording: ID -> row.
+
+    Example
+    -------
+    >>> clip = {"filename": "1-17092-A-27.wav", "category": "rain", "fold": "1"}
+    >>> rows_of(clip, 5.0)["1-17092-A-27_events"]["labels"]
+    ['rain']
+    """
+    name = Path(clip["filename"]).stem
+    common = {
+        "wav": f"{{data_root}}/audio/{clip['filename']}",
+        "duration": duration,
+        "clip": name,
+        "clip_kind": "recording",
+        "fold": int(clip["fold"]),
+    }
+    captions = captions_of(clip["category"])
+    caption = captions[zlib.crc32(name.encode()) % len(captions)]
+    words = {
+        "events": {"task": "sound_events", "labels": [label_of(clip["category"])]},
+        "caption": {"task": "captioning", "caption": caption, "references": captions},
+    }
+    return {f"{name}_{key}": {**common, **row} for key, row in words.items()}
