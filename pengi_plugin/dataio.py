@@ -175,6 +175,20 @@ class ClipDataset(DynamicItemDataset):
         """All rows of all clips: ``id``, ``task``, ``prompt`` and ``answer``."""
         return [pair for clip in self.data.values() for pair in clip["rows"]]
 
+    def check_answers(self, n_token: int) -> None:
+        """Raise ValueError if an answer with its end mark has more tokens."""
+        for pair in self.pairs:
+            # An answer has no more tokens than bytes, so most need no tokenizer.
+            if len(pair["answer"].encode()) + len(self.end_ids) <= n_token:
+                continue
+            length = len(self.answer_ids(pair["answer"]))
+            if length > n_token:
+                raise ValueError(
+                    f"The answer of row {pair['id']!r} has {length} tokens with its "
+                    f"end mark, the language model takes {n_token} after the prefix: "
+                    f"{pair['answer'][:80]!r}... Shorten it."
+                )
+
     def _random(self, purpose: str, item: str) -> random.Random:
         return random.Random(f"{self.seed} {self.epoch} {purpose} {item}")
 

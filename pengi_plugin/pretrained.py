@@ -151,7 +151,7 @@ def continue_from(overrides: str) -> str:
     >>> continue_from("seed: 3")
     'seed: 3'
     """
-    source = (YAML(typ="safe").load(overrides) or {}).get("pretrained_folder")
+    source = (YAML().load(overrides) or {}).get("pretrained_folder")
     if not source:
         return overrides
     if is_local(source):

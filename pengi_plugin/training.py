@@ -21,10 +21,13 @@ class PengiBrain(sb.Brain):
 
     ``modules`` holds ``pengi``; ``hparams`` holds ``model`` (a model YAML, for its
     tokenizer and searcher), ``seed``, ``lr``, ``n_warmup``, ``train_logger`` and
-    ``loss_logger``. Keys of a batch: ``id``, ``wav``, ``task``, ``prompt``,
-    ``answer``, ``answer_ids`` and, where several prompts share a clip,
-    ``clip_index`` (see ``pengi_plugin.dataio``).
+    ``lr_annealing`` (a schedule over all updates). Batches are ``PairBatch``es of
+    ``pengi_plugin.dataio``. Set ``train_set`` to the data set whose draws follow the
+    epoch, ``sample_batch`` to the batch that is answered after every epoch.
     """
+
+    train_set = None
+    sample_batch = None
 
     def compute_forward(self, batch, stage):
         """Return the answers' token log-probabilities [batch, token], their mask
@@ -33,13 +36,12 @@ class PengiBrain(sb.Brain):
         wavs, wav_lens = batch.wav
         ids, id_lens = batch.answer_ids
         mask = length_to_mask((id_lens * ids.shape[1]).round(), ids.shape[1]).bool()
-        clip_index = getattr(batch, "clip_index", None)
         if stage != sb.Stage.TEST:
             log_probs = self.modules.pengi(
-                wavs, wav_lens, batch.prompt, ids, mask, clip_index
+                wavs, wav_lens, batch.prompt, ids, mask, batch.clip_index
             )
             return log_probs, mask, None
-        prefix = self.pengi.encode(wavs, wav_lens, batch.prompt, clip_index)
+        prefix = self.pengi.encode(wavs, wav_lens, batch.prompt, batch.clip_index)
         log_probs = self.pengi.lm.answer_log_probs(prefix, ids, mask)
         return log_probs, mask, self.search(prefix)
 
@@ -119,9 +121,8 @@ class PengiBrain(sb.Brain):
         """Forget the last stage's sums."""
         self.task_totals: dict[str, list[float]] = {}
         self.answers: dict[str, str] = {}
-        dataset = getattr(self, "train_set", None)
-        if stage == sb.Stage.TRAIN and hasattr(dataset, "set_epoch"):
-            dataset.set_epoch(epoch)
+        if stage == sb.Stage.TRAIN and self.train_set is not None:
+            self.train_set.set_epoch(epoch)
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Log losses per task, keep the best and the newest checkpoint."""
@@ -153,12 +154,11 @@ class PengiBrain(sb.Brain):
 
     def sample_answers(self) -> list[dict[str, str]]:
         """Write answers to a few clips, the same ones after every epoch."""
-        batch = getattr(self, "sample_batch", None)
-        if batch is None:
+        if self.sample_batch is None:
             return []
-        batch = batch.to(self.device)
+        batch = self.sample_batch.to(self.device)
         with torch.no_grad(), self.evaluation_ctx:
-            prefix = self.pengi.encode(*batch.wav, batch.prompt)
+            prefix = self.pengi.encode(*batch.wav, batch.prompt, batch.clip_index)
             answers = self.search(prefix)
         return [
             {"prompt": prompt, "answer": answer, "reference": reference}
@@ -185,11 +185,11 @@ class PengiBrain(sb.Brain):
             board.writer.add_text("answers", text, epoch)
 
     def generate(self, dataset, loader_kwargs: dict, **best) -> dict[str, str]:
-        """Write an answer for every row of a dataset, ranks sharing the rows.
+        """Write an answer for every row of a dataset, ranks sharing the clips.
 
         Arguments
         ---------
-        dataset : DynamicItemDataset
+        dataset : ClipDataset
             What to answer.
         loader_kwargs : dict
             For the DataLoader.
@@ -199,7 +199,7 @@ class PengiBrain(sb.Brain):
         Returns
         -------
         answers : dict
-            ID -> answer; complete on every rank.
+            ID of the row -> answer; complete on every rank.
         """
         if self.distributed_launch:
             mine = dataset.data_ids[self.rank_number :: dist.get_world_size()]
@@ -212,7 +212,7 @@ class PengiBrain(sb.Brain):
             gathered = [None] * dist.get_world_size()
             dist.all_gather_object(gathered, self.answers)
         merged = {key: text for answers in gathered for key, text in answers.items()}
-        return {key: merged[key] for key in dataset.data_ids}
+        return {pair["id"]: merged[pair["id"]] for pair in dataset.pairs}
 
 
 def count_updates(

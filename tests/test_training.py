@@ -48,6 +48,7 @@ def make_batch():
         wav=(torch.zeros(3, 4), torch.ones(3)),
         prompt=["what?"] * 3,
         task=["captioning", "captioning", "metadata"],
+        clip_index=torch.arange(3),
         answer_ids=(ids, torch.tensor([1.0, 0.5, 0.5])),
     )
     batch.to = lambda device: batch

@@ -6,6 +6,7 @@ says of each prompt is kept: after the first epoch the encoder hardly ever runs.
 """
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +80,11 @@ class FrozenPromptEncoder(nn.Module):
         while len(self._known) > self.n_cached:
             self._known.popitem(last=False)
         return torch.stack([found[prompt] for prompt in prompts])
+
+    def check(self, prompts: Iterable[str]) -> None:
+        """Raise ValueError if a prompt is longer than the encoder takes."""
+        for prompt in prompts:
+            self._tokenize(prompt)
 
     def _tokenize(self, prompt: str) -> list[int]:
         ids = self.prompt_ids(prompt)

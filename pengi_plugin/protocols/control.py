@@ -16,19 +16,23 @@ from collections.abc import Callable, Mapping, Sequence
 Row = Mapping[str, object]
 
 
-def group_of(row: Row) -> str:
-    """Return the group that a manifest row is scored in: its task, or finer.
+#: Task -> the field of its rows that tells apart rows of different chance levels.
+DETAILS = {"question_answering": "question_kind", "sound_events": "clip_kind"}
 
-    Questions of different kinds are apart, as their chance levels differ; real
-    recordings are apart from rendered ones.
+
+def group_of(row: Row) -> str:
+    """Return the group that a manifest row is scored in: its corpus and task, or finer.
 
     Example
     -------
     >>> group_of({"task": "question_answering", "question_kind": "count"})
-    'question_answering: count'
+    'question_answering, count'
+    >>> group_of({"task": "captioning", "corpus": "esc50"})
+    'esc50: captioning'
     """
-    kind = row.get("question_kind")
-    return f"{row['task']}: {kind}" if kind else str(row["task"])
+    corpus, detail = row.get("corpus"), row.get(DETAILS.get(row["task"]))
+    name = f"{row['task']}, {detail}" if detail else str(row["task"])
+    return f"{corpus}: {name}" if corpus else name
 
 
 def shuffle_clips(
@@ -94,15 +98,15 @@ def control_table(
     Arguments
     ---------
     rows : list of dict
-        One per test row: ``group``, ``answer``, ``shuffled`` (the answer about
-        another clip) and ``references`` (list of str).
+        One per test row: ``group``, ``task``, ``answer``, ``shuffled`` (the answer
+        about another clip) and ``references`` (list of str).
     commonest : dict
         Group -> the commonest training answer.
     metrics : dict
-        Group -> (name, function of answers and lists of references that returns
-        their mean score); ``""`` names the one for all other groups.
+        Task -> (name, function of answers and lists of references that returns
+        their mean score); ``""`` names the one for all other tasks.
     parts : dict
-        Group -> names of the comma-separated parts of its answers, each of which
+        Task -> names of the comma-separated parts of its answers, each of which
         becomes a line of its own; an empty name leaves a part out.
 
     Returns
@@ -115,6 +119,7 @@ def control_table(
         groups[row["group"]].append(row)
     table = []
     for group, members in sorted(groups.items()):
+        task = members[0]["task"]
         references = [row["references"] for row in members]
         always = commonest.get(group, "")
         columns = {
@@ -122,11 +127,11 @@ def control_table(
             "commonest": [always] * len(members),
             "shuffled": [row["shuffled"] for row in members],
         }
-        name, metric = metrics.get(group, metrics[""])
+        name, metric = metrics.get(task, metrics[""])
         line = {"group": group, "metric": name, "n": len(members)}
         line |= {key: metric(texts, references) for key, texts in columns.items()}
         table.append(line)
-        for place, part in enumerate(parts.get(group, ())):
+        for place, part in enumerate(parts.get(task, ())):
             if not part:
                 continue
             name, metric = metrics[""]
