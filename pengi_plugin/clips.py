@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import soundfile
 import torch
 from torch import Tensor
 
@@ -84,3 +85,26 @@ def is_remote(path: str) -> bool:
     first = path.split("/")[0]
     is_path = first in ("", ".", "..", "~") or Path(first).exists()
     return path.count("/") >= 2 and not is_path
+
+
+def check_audio(path: str) -> None:
+    """Say what is wrong with a file that holds no sound.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If soundfile cannot read it, or it is empty.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"There is no file {path}.")
+    try:
+        n_frame = soundfile.info(path).frames
+    except soundfile.LibsndfileError as error:
+        raise ValueError(
+            f"{path} cannot be read as audio ({error.error_string}) Formats are those "
+            "of soundfile: WAV, FLAC, OGG, MP3 and more, but not AAC or M4A."
+        ) from error
+    if n_frame == 0:
+        raise ValueError(f"{path} holds no samples.")

@@ -16,10 +16,12 @@ from speechbrain.inference.interfaces import Pretrained
 from torch import Tensor
 
 from pengi_plugin.classify import label_log_probs, text_embeddings
-from pengi_plugin.clips import fitted, is_remote, mixed, window_starts
+from pengi_plugin.clips import check_audio, fitted, is_remote, mixed, window_starts
+from pengi_plugin.dataio import read_clip
 from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
 from pengi_plugin.decoders.sampling import PrefixSampler
+from pengi_plugin.lobes.packed import pack_linears
 from pengi_plugin.pretrained import HPARAMS_FILE, place
 
 #: What ``describe_file`` asks, as the released code does.
@@ -28,6 +30,9 @@ DESCRIBE_PROMPTS = (
     "generate metadata",
     "this is a sound of",
 )
+
+#: How many windows of a long recording are answered at a time.
+WINDOW_BATCH = 8
 
 #: What ``classify_file`` asks.
 CLASSIFY_PROMPT = "this is a sound of"
@@ -110,12 +115,15 @@ class AudioLanguageModel(Pretrained):
         normalizer = AudioNormalizer(sample_rate=hparams["sample_rate"])
         hparams = {"audio_normalizer": normalizer} | hparams
         super().__init__(modules, hparams, run_opts, freeze_params)
+        if freeze_params and self.device_type == "cpu":
+            pack_linears(self.mods.pengi)  # faster, and weights stay what they are
         self.tokenizer = self.hparams.tokenizer
-        first = self.tokenizer.encode_as_ids(self.hparams.answer_end)[:1]
-        if first != [self.hparams.eos_index]:
+        self.end_ids = self.tokenizer.encode_as_ids(self.hparams.answer_end)
+        if self.end_ids[:1] != [self.hparams.eos_index]:
             raise ValueError(
                 f"eos_index must be the first token of answer_end, "
-                f"{self.hparams.answer_end!r}: {first}; got {self.hparams.eos_index}."
+                f"{self.hparams.answer_end!r}, which has the tokens {self.end_ids}; "
+                f"got {self.hparams.eos_index}."
             )
 
     @classmethod
@@ -175,23 +183,21 @@ class AudioLanguageModel(Pretrained):
         path = str(path)
         if is_remote(path):
             return super().load_audio(path, savedir)
-        if not Path(path).is_file():
-            raise FileNotFoundError(f"There is no file {path}.")
-        try:
-            wav, rate = audio_io.load(path, channels_first=False)
-        except RuntimeError as error:
-            raise ValueError(
-                f"{path} cannot be read as audio ({error}). Formats are those of "
-                "soundfile: WAV, FLAC, OGG, MP3 and more, but not AAC or M4A."
-            ) from error
+        check_audio(path)
+        wav, rate = audio_io.load(path, channels_first=False)
         return self.audio_normalizer(wav.to(self.device), rate)
 
-    def load_clip(self, path) -> Tensor:
-        """Load what the model hears of a recording by itself: [n_sample]."""
-        wav = self.load_audio(path)
-        if len(wav) == 0:
-            raise ValueError(f"{path} holds no samples.")
-        return fitted(wav[None], torch.ones(1), self.n_sample)[0]
+    def load_clip(self, path, savedir=None) -> Tensor:
+        """Load what the model hears of a recording by itself: [n_sample].
+
+        Of a long file only the beginning is read. Errors as ``load_audio``'s.
+        """
+        path = str(path)
+        if is_remote(path):
+            wav = self.load_audio(path, savedir)[None]
+            return fitted(wav, torch.ones(1), self.n_sample)[0]
+        check_audio(path)
+        return read_clip(path, self.hparams.sample_rate, self.n_sample).to(self.device)
 
     @property
     def n_sample(self) -> int:
@@ -344,12 +350,14 @@ class AudioLanguageModel(Pretrained):
             return self.generate_batch(clips, _full(clips), prompt, **options)[0][0]
         wav = self.load_audio(path)
         rate, n = self.hparams.sample_rate, self.n_sample
+        starts = window_starts(len(wav), n)
         answers = []
-        for start in window_starts(len(wav), n):
-            part = wav[None, start : start + n]
-            answer = self.generate_batch(part, _full(part), prompt, **options)[0][0]
-            answers.append((start / rate, (start + part.shape[1]) / rate, answer))
-        return answers
+        for first in range(0, len(starts), WINDOW_BATCH):
+            batch = starts[first : first + WINDOW_BATCH]
+            wavs = torch.stack([wav[start : start + n] for start in batch])
+            answers += self.generate_batch(wavs, _full(wavs), prompt, **options)[0]
+        ends = [min(start + n, len(wav)) for start in starts]
+        return [(a / rate, b / rate, text) for a, b, text in zip(starts, ends, answers)]
 
     def generate_files(
         self, paths: Sequence, prompts=None, batch_size: int = 8, **options
@@ -466,8 +474,8 @@ class AudioLanguageModel(Pretrained):
 
     def transcribe_file(self, path, **kwargs) -> str:
         """Answer ``default_prompt`` about a file; as ``EncoderDecoderASR``'s."""
-        wav = self.load_audio(path, **kwargs)[None]
-        return self.transcribe_batch(wav, torch.ones(1))[0][0]
+        clips = self.load_clip(path, **kwargs)[None]
+        return self.transcribe_batch(clips, _full(clips))[0][0]
 
     def transcribe_batch(self, wavs: Tensor, wav_lens: Tensor):
         """Answer ``default_prompt`` about recordings: (answers, tokens)."""
@@ -607,8 +615,8 @@ class AudioLanguageModel(Pretrained):
         return sorted(ranking, key=lambda item: item[1], reverse=True)
 
     def _answer_ids(self, answer: str) -> list[int]:
-        """Return an answer's tokens with the end mark, as in training."""
-        return self.tokenizer.encode_as_ids(answer + self.hparams.answer_end)
+        """Return the tokens of an answer and of the end mark, as in training."""
+        return self.tokenizer.encode_as_ids(answer) + self.end_ids
 
     # Search.
 

@@ -148,7 +148,7 @@ def test_what_the_yaml_lacks_is_named(hparams, name):
 
 
 def test_an_end_mark_that_starts_otherwise_is_refused(hparams):
-    with pytest.raises(ValueError, match=r"eos_index must be .*\[2\]; got 3"):
+    with pytest.raises(ValueError, match=r"eos_index must be .*tokens \[2\]; got 3"):
         AudioLanguageModel(hparams["modules"], hparams | {"eos_index": 3})
 
 
