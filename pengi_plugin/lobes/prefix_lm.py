@@ -9,12 +9,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM
+from transformers.activations import NewGELUActivation
 
 from pengi_plugin.lobes.huggingface import build_frozen
 from pengi_plugin.lobes.prefix_state import PrefixState
 
 #: Settings that change the logits after the output layer, which we would skip.
 LOGIT_SETTINGS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+
+#: Settings that say how far back some layers look.
+WINDOW_SETTINGS = ("sliding_window", "window_size")
+
+
+def fuse_gelu(model: nn.Module) -> None:
+    """Replace GPT-2's GELU of many small operations by PyTorch's, the same function.
+
+    It is faster, and training keeps fewer copies of each layer's widest tensor.
+    """
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, NewGELUActivation):
+                setattr(parent, name, nn.GELU(approximate="tanh"))
 
 
 class PrefixLM(nn.Module):
@@ -52,7 +67,13 @@ class PrefixLM(nn.Module):
         self.model = build_frozen(
             AutoModelForCausalLM, source, config, **from_pretrained
         )
+        fuse_gelu(self.model)
         settings = self.model.config
+        if getattr(self.model, "_is_stateful", False):
+            raise ValueError(
+                f"{settings.model_type} keeps a recurrent state, which the beams of a "
+                "search cannot share; choose a language model with attention only."
+            )
         for name in LOGIT_SETTINGS:
             if getattr(settings, name, None) not in (None, 1, 1.0):
                 raise ValueError(
@@ -63,6 +84,8 @@ class PrefixLM(nn.Module):
         self.d_model = self.model.get_input_embeddings().embedding_dim
         self.vocab_size = self.model.get_output_embeddings().out_features
         self.max_positions = getattr(settings, "max_position_embeddings", None)
+        windows = (getattr(settings, name, None) for name in WINDOW_SETTINGS)
+        self.window = min((window for window in windows if window), default=None)
 
     def train(self, mode: bool = True) -> "PrefixLM":
         """Stay in eval mode: a frozen LM has no dropout."""
@@ -188,6 +211,12 @@ class PrefixLM(nn.Module):
             raise ValueError(
                 f"The language model reads at most {self.max_positions} positions, "
                 "prefix included; ask for fewer new tokens or a shorter prefix."
+            )
+        if self.window is not None and state.n_position >= self.window:
+            raise ValueError(
+                f"Layers of {self.model.config.model_type} look back {self.window} "
+                "positions only, and a search cannot go beyond, prefix included; ask "
+                "for fewer new tokens or a shorter prefix."
             )
         position = state.positions[:, None].expand(-1, state.n_beam)
         state.open_slots()

@@ -301,7 +301,7 @@ def test_a_scorer_with_a_memory_goes_on_from_its_own_past(lm, prefixes):
 
 
 def test_settings_that_cannot_be_searched_are_refused_with_their_values(lm):
-    with pytest.raises(ValueError, match="eos_index must be.*from 0 to 8; got 9"):
+    with pytest.raises(ValueError, match=r"eos_index must be.*from 0 to 8; got 9"):
         PrefixBeamSearcher(lm, eos_index=9)
     with pytest.raises(ValueError, match="topk=3, beam_size=2"):
         PrefixBeamSearcher(lm, EOS, beam_size=2, topk=3)

@@ -112,3 +112,17 @@ def test_layers_that_others_read_from_inside_are_left_alone():
     assert type(model.self_attn.out_proj) is not PackedLinear
     with torch.no_grad():
         assert model(torch.randn(2, 3, 8)).shape == (2, 3, 8)
+
+
+def test_the_lm_with_its_faster_layers_is_the_one_that_transformers_has():
+    torch.manual_seed(0)
+    lm = PrefixLM(config=GPT2)
+    stock = type(lm.model)(lm.model.config).eval()
+    stock.load_state_dict(lm.model.state_dict())
+    prefix = 3 * torch.randn(2, 5, 8)
+    assert "NewGELUActivation" in str(stock)
+    assert "NewGELUActivation" not in str(lm)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            lm.prefill(prefix)[0], stock(inputs_embeds=prefix).logits[:, -1]
+        )

@@ -1,0 +1,337 @@
+#!/usr/bin/env python3
+"""Time and peak memory of answering clips, against transformers and the floor.
+
+    python recipes/benchmark/inference_speed.py [--device cuda] [--dtype bf16]
+
+Answers clips of 7 s with the paper's model (random weights of full size; no end mark,
+so that every answer is as long as allowed). Compared in one run, turn by turn:
+
+- ours: search over a cache that the beams of a clip share; on CPU in float32 with
+  packed linear layers (``pack_linears``), as inference runs;
+- ours, not packed: the same with the layers as they are;
+- transformers: ``generate(inputs_embeds=...)`` with its own cache and the same beam;
+- not cached: our search, all of the text read again at each step (takes minutes; ask
+  for it with ``--variants ours "not cached"``).
+
+The floor of a pass through the language model is the larger of: its weights read once
+at the measured memory bandwidth; its multiplications at the measured matrix speed. On
+a busy machine take ``--threads 1 --clock cpu``: others hardly disturb the CPU seconds
+of one thread.
+"""
+
+import argparse
+import copy
+import json
+import re
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from training_step import PROMPTS, build
+from transformers.pytorch_utils import Conv1D
+
+from pengi_plugin.decoders.beam import PrefixBeamSearcher
+from pengi_plugin.decoders.greedy import PrefixGreedySearcher
+from pengi_plugin.lobes.packed import PackedLinear, can_pack, pack_linears
+
+EOS = 220
+N_SAMPLE = 308_700
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+VARIANTS = ("ours", "ours, not packed", "transformers", "not cached")
+
+
+class UncachedLM(nn.Module):
+    """The same language model, which reads everything again at each step."""
+
+    def __init__(self, lm: nn.Module):
+        super().__init__()
+        self.lm = lm
+        self.vocab_size = lm.vocab_size
+
+    def prefill(self, prefix: Tensor, prefix_lens: Tensor | None = None):
+        """Return first logits and a state, as ``PrefixLM`` does."""
+        return self.lm.prefill(prefix)[0], UncachedState(prefix)
+
+    def step(self, ids: Tensor, state: "UncachedState") -> Tensor:
+        """Return the next logits [row, vocab]."""
+        embedded = self.lm.embed(ids.view(*state.read.shape[:2], 1))
+        state.read = torch.cat([state.read, embedded.to(state.read.dtype)], dim=2)
+        return self.lm.prefill(state.read.flatten(0, 1))[0]
+
+
+class UncachedState:
+    """All embeddings of each item and beam [item, beam, token, d_model]."""
+
+    def __init__(self, prefix: Tensor):
+        self.read = prefix[:, None]
+        self.n_item = len(prefix)
+
+    def repeat(self, n: int) -> None:
+        """Make every item ``n`` beams."""
+        self.read = self.read.expand(-1, n, -1, -1)
+
+    def reorder(self, beams: Tensor) -> None:
+        """Let each beam go on from beam ``beams`` [item, beam] of its item."""
+        self.read = self.read[torch.arange(self.n_item)[:, None], beams]
+
+
+def searchers(lm: nn.Module, args) -> dict[str, Callable]:
+    """Return our searchers, which never end early: name -> prefix -> answers."""
+    n = args.new_tokens
+    greedy = PrefixGreedySearcher(lm, EOS, n, n)
+    beam = PrefixBeamSearcher(lm, EOS, args.beam_size, n, n)
+    return {
+        "greedy": lambda prefix: greedy(prefix)[0],
+        f"beam {args.beam_size}": lambda prefix: beam(prefix)[0],
+    }
+
+
+def transformers_searchers(lm: nn.Module, args) -> dict[str, Callable]:
+    """Return the same searches by ``generate`` of the model as transformers has it."""
+    model = type(lm.model)(lm.model.config).to(args.device, DTYPES[args.dtype]).eval()
+    model.load_state_dict(lm.model.state_dict())
+
+    def search(n_beam: int) -> Callable:
+        def generate(prefix: Tensor) -> list[list[int]]:
+            with torch.inference_mode():
+                return model.generate(
+                    inputs_embeds=prefix.to(model.dtype),
+                    attention_mask=torch.ones(prefix.shape[:2], device=prefix.device),
+                    num_beams=n_beam,
+                    max_new_tokens=args.new_tokens,
+                    min_new_tokens=args.new_tokens,
+                    do_sample=False,
+                    eos_token_id=EOS,
+                    pad_token_id=EOS,
+                ).tolist()
+
+        return generate
+
+    return {"greedy": search(1), f"beam {args.beam_size}": search(args.beam_size)}
+
+
+def make_variant(name: str, pengi: nn.Module, args) -> dict[str, Callable]:
+    """Return the searches of one variant over a language model of its own."""
+    if name == "transformers":
+        return transformers_searchers(pengi.lm, args)
+    lm = copy.deepcopy(pengi.lm)
+    if name != "ours, not packed" and args.dtype == "fp32":
+        pack_linears(lm)
+    return searchers(UncachedLM(lm) if name == "not cached" else lm, args)
+
+
+def seconds(work: Callable, args) -> float:
+    """Time one call."""
+    clock = time.process_time if args.clock == "cpu" else time.perf_counter
+    if args.device.startswith("cuda"):
+        torch.cuda.synchronize()
+    start = clock()
+    work()
+    if args.device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return clock() - start
+
+
+def best(work: Callable, args, n: int | None = None) -> float:
+    """Return the least time of some calls after a first one."""
+    work()
+    return min(seconds(work, args) for _ in range(n or args.turns))
+
+
+class Floor:
+    """Measure the machine; say how fast a pass through the LM could be at best."""
+
+    def __init__(self, lm: nn.Module, args):
+        kinds = (nn.Linear, Conv1D, PackedLinear)
+        sizes = [m.weight.numel() for m in lm.modules() if isinstance(m, kinds)]
+        self.n_head = lm.model.get_output_embeddings().weight.numel()
+        self.n_block = sum(sizes) - self.n_head
+        dtype = DTYPES[args.dtype]
+        self.n_byte = sum(sizes) * dtype.itemsize
+        data = torch.ones(2**29 // dtype.itemsize, dtype=dtype, device=args.device)
+        self.bandwidth = 2**29 / best(data.sum, args, 5)
+        square = torch.randn(4096, 4096, dtype=dtype, device=args.device)
+        layer = nn.Linear(4096, 4096, bias=False).to(square)
+        with torch.inference_mode():
+            times = [best(lambda: F.linear(square, layer.weight), args, 3)]
+            if can_pack():
+                packed = PackedLinear(layer)
+                times.append(best(lambda: packed(square), args, 3))
+        self.speed = 2 * 4096**3 / min(times)
+
+    def seconds(self, n_row: int, n_head_row: int) -> float:
+        """Return the least time of a pass over so many rows."""
+        n_operation = 2 * (self.n_block * n_row + self.n_head * n_head_row)
+        return max(self.n_byte / self.bandwidth, n_operation / self.speed)
+
+
+def encode_parts(pengi: nn.Module, args) -> tuple[Tensor, dict[str, float]]:
+    """Return prefixes and the seconds of what makes them."""
+    torch.manual_seed(0)
+    n = args.batch_size
+    wavs = torch.randn(n, N_SAMPLE, device=args.device) / 10
+    lens = torch.ones(n, device=args.device)
+    prompts = [f"{PROMPTS[i % len(PROMPTS)]} {i}" for i in range(n)]
+
+    def audio() -> Tensor:
+        return pengi.audio_mapper(pengi.encode_audio(wavs, lens))
+
+    def known_prompts() -> Tensor:
+        return pengi.text_mapper(pengi.encode_prompt(prompts))
+
+    def new_prompts() -> Tensor:
+        pengi.text_encoder._known.clear()
+        return known_prompts()
+
+    bf16 = args.dtype == "bf16"
+    device = torch.device(args.device).type
+    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=bf16):
+        parts = {
+            "audio": best(audio, args),
+            "prompt, new": best(new_prompts, args),
+            "prompt, known": best(known_prompts, args),
+        }
+        return torch.cat([audio(), known_prompts()], dim=1).float(), parts
+
+
+def load(args) -> nn.Module:
+    """Return the paper's model, ready for inference."""
+    torch.manual_seed(0)
+    pengi = build(args.device).eval()
+    if args.dtype == "bf16":
+        pengi.lm.bfloat16()
+    return pengi
+
+
+def measure_peak(name: str, args) -> None:
+    """Print the peak memory of one variant's searches in MiB, as JSON."""
+    pengi = load(args)
+    lm = pengi.lm
+    pengi = nn.Module()
+    pengi.lm = lm
+    n_token = 2 * 40
+    prefix = torch.randn(args.batch_size, n_token, lm.d_model, device=args.device)
+    peaks = {}
+    for search, run in make_variant(name, pengi, args).items():
+        run(prefix)
+        peaks[search] = peak_mib(args.device)
+    print(json.dumps(peaks))
+
+
+def peak_mib(device: str) -> float:
+    """Return the most memory that this process has used so far."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated() / 2**20
+    status = Path("/proc/self/status")
+    if status.exists():  # unlike getrusage, this forgets the process that started us
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def peak_of(name: str) -> dict[str, float]:
+    """Return ``measure_peak`` of a variant, in a process of its own."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--peak_of", name]
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(output.stdout.splitlines()[-1])
+
+
+def parse() -> argparse.Namespace:
+    """Return the command line's settings."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--beam_size", type=int, default=5)
+    parser.add_argument("--new_tokens", type=int, default=30)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="fp32", choices=sorted(DTYPES))
+    parser.add_argument("--threads", type=int, help="of PyTorch on CPU")
+    parser.add_argument("--clock", default="wall", choices=("wall", "cpu"))
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS[:3])
+    parser.add_argument("--peak_of", choices=VARIANTS, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def compare(prefix: Tensor, variants: dict, args) -> dict[tuple[str, str], float]:
+    """Return the seconds of each (search, variant), measured turn by turn."""
+    times, answers = {}, {}
+    for turn in range(args.turns + 1):  # the first is not timed
+        for name, searches in variants.items():
+            for search, run in searches.items():
+                if turn == 0:
+                    answers[search, name] = run(prefix)
+                    continue
+                took = seconds(lambda: run(prefix), args)  # noqa: B023
+                key = (search, name)
+                times[key] = min(took, times.get(key, took))
+    for (search, name), found in answers.items():
+        if found != answers[search, "ours"]:
+            print(f"note: {name} gives other answers than ours in {search}")
+    return times
+
+
+def main() -> None:
+    """Measure everything and print the tables."""
+    args = parse()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.peak_of:
+        measure_peak(args.peak_of, args)
+        return
+    names = ["ours"] + [name for name in args.variants if name != "ours"]
+    if args.dtype != "fp32" or args.device != "cpu":
+        names.remove("ours, not packed")
+    pengi = load(args)
+    floor = Floor(pengi.lm, args)
+    variants = {name: make_variant(name, pengi, args) for name in names}
+    if args.dtype == "fp32":
+        pack_linears(pengi)
+    prefix, parts = encode_parts(pengi, args)
+    with torch.inference_mode():
+        prefill = best(lambda: pengi.lm.prefill(prefix), args)
+    times = compare(prefix, variants, args)
+    peaks = {name: peak_of(name) for name in names}
+    print_tables(args, floor, parts, prefill, times, peaks, prefix.shape[1])
+
+
+def print_tables(args, floor, parts, prefill, times, peaks, n_prefix) -> None:
+    """Print what was measured as Markdown."""
+    n_clip, n_step = args.batch_size, args.new_tokens - 1
+    threads = "" if args.device != "cpu" else f", {torch.get_num_threads()} threads"
+    print(
+        f"{n_clip} clips of 7 s, prefix of {n_prefix}, {args.new_tokens} new tokens, "
+        f"{args.dtype}, {args.device}{threads}, {args.clock} clock; machine: "
+        f"{floor.bandwidth / 1e9:.0f} GB/s, {floor.speed / 1e9:.0f} GFLOP/s\n"
+    )
+    print("| search | variant | s | speed-up over it | peak MiB | times the floor |")
+    print("|---|---|---|---|---|---|")
+    rows = {"greedy": n_clip, f"beam {args.beam_size}": n_clip * args.beam_size}
+    for (search, name), took in times.items():
+        least = floor.seconds(n_clip * n_prefix, n_clip)
+        least += n_step * floor.seconds(rows[search], rows[search])
+        print(
+            f"| {search} | {name} | {took:.2f} | {took / times[search, 'ours']:.2f} "
+            f"| {peaks[name][search]:.0f} | {took / least:.2f} |"
+        )
+    print("\n| part of ours | ms per clip | times the floor |")
+    print("|---|---|---|")
+    for part, took in parts.items():
+        print(f"| {part} | {took / n_clip * 1e3:.1f} | |")
+    least = floor.seconds(n_clip * n_prefix, n_clip)
+    print(f"| prefill | {prefill / n_clip * 1e3:.1f} | {prefill / least:.2f} |")
+    for search, n_row in rows.items():
+        took = times[search, "ours"] - prefill
+        least = n_step * floor.seconds(n_row, n_row)
+        print(
+            f"| {n_step} steps, {search} | {took / n_clip * 1e3:.1f} "
+            f"| {took / least:.2f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
