@@ -60,10 +60,10 @@ def check_audio(path: str | Path, seconds: float | None = None) -> tuple[float, 
     try:
         with soundfile.SoundFile(str(path)) as file:
             duration = file.frames / file.samplerate
-            if file.frames == 0:
-                return 0.0, "holds no samples"
             if _is_cut_off(path, file):
                 return 0.0, f"truncated after {duration:.2f} s"
+            if file.frames == 0:
+                return 0.0, "holds no samples"
     except soundfile.LibsndfileError as error:
         return 0.0, f"not readable: {error.error_string}"
     if seconds is not None and abs(duration - seconds) > 0.1:
@@ -80,19 +80,23 @@ def _is_cut_off(path: Path, file: soundfile.SoundFile) -> bool:
         # 0xFFFFFFFF and 0 stand for a length unknown when writing began.
         if declared not in (0xFFFFFFFF + 8, 8) and path.stat().st_size < declared - 1:
             return True
-    if file.format in SEEKABLE:
+    if file.format in SEEKABLE and file.frames:
         file.seek(file.frames - 1)
         return len(file.read(1)) == 0
     return False
 
 
 def _ends_ogg_stream(path: Path) -> bool:
-    """Tell whether the last page of an Ogg file says that it is the last."""
+    """Tell whether the last page of an Ogg file says that it is the last, and is
+    whole (RFC 3533: byte 5 holds the flags, 26 the number of segments)."""
     with path.open("rb") as stream:
-        stream.seek(max(path.stat().st_size - 65536, 0))
+        stream.seek(max(path.stat().st_size - 131072, 0))  # a page has 65307 at most
         tail = stream.read()
-    page = tail.rfind(b"OggS")
-    return page >= 0 and len(tail) > page + 5 and bool(tail[page + 5] & 4)
+    page = tail[max(tail.rfind(b"OggS"), 0) :]
+    if len(page) < 27 or not page[5] & 4:
+        return False
+    sizes = page[27 : 27 + page[26]]
+    return len(page) >= 27 + page[26] + sum(sizes)
 
 
 def check_files(
