@@ -73,3 +73,22 @@ def convert_golden(reference, pseudo, tmp_path_factory):
         return golden, folder / "model"
 
     return once
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory) -> Path:
+    """Return the folder of a tiny model with random weights, as export writes it."""
+    from hyperpyyaml import load_hyperpyyaml, resolve_references
+    from ruamel.yaml import YAML
+
+    from pengi_plugin.export import write_model
+
+    torch.manual_seed(0)
+    path = ROOT / "hparams" / "model" / "tiny.yaml"
+    with open(path) as file:
+        section = YAML().load(resolve_references(file))
+    with open(path) as file:
+        hparams = load_hyperpyyaml(file)
+    folder = tmp_path_factory.mktemp("tiny")
+    write_model(folder, section, hparams)
+    return folder

@@ -1,5 +1,6 @@
 """The command line parses, calls and prints."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -7,31 +8,16 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-import torch
 
-from pengi_plugin.__main__ import find_files, main
+from pengi_plugin.__main__ import corpora, find_files, main
 from pengi_plugin.inference import AudioLanguageModel
 
 RATE = 8000
 
 
 @pytest.fixture(scope="module")
-def model_folder(root, tmp_path_factory):
-    """The folder of a tiny model, as export writes it."""
-    from hyperpyyaml import load_hyperpyyaml, resolve_references
-    from ruamel.yaml import YAML
-
-    from pengi_plugin.export import write_model
-
-    torch.manual_seed(0)
-    path = root / "hparams" / "model" / "tiny.yaml"
-    with open(path) as file:
-        tree = YAML().load(resolve_references(file))
-    with open(path) as file:
-        hparams = load_hyperpyyaml(file)
-    folder = tmp_path_factory.mktemp("model")
-    write_model(folder, tree, hparams)
-    return folder
+def model_folder(tiny_folder):
+    return tiny_folder
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +152,17 @@ def test_convert_and_export_report_what_is_wrong(capsys, tmp_path):
     status, _, err = run(capsys, "export", tmp_path, tmp_path / "out")
     assert status == 2
     assert "holds no hyperparams.yaml" in err
+
+
+def test_prepare_calls_the_function_of_the_corpus(capsys, tmp_path, monkeypatch):
+    name = corpora()[0]
+    module = importlib.import_module(f"pengi_plugin.corpora.{name}")
+    calls = []
+    monkeypatch.setattr(module, f"prepare_{name}", lambda *given: calls.append(given))
+    status, _, _ = run(capsys, "prepare", name, tmp_path / "data", tmp_path / "out")
+    assert status == 0
+    assert calls == [(str(tmp_path / "data"), str(tmp_path / "out"))]
+    assert "general_midi_words" not in corpora()  # a helper, not a corpus
 
 
 def test_the_module_runs_as_a_command():
