@@ -36,6 +36,12 @@ audio_encoder: !new:pengi_plugin.lobes.audio_encoder.AudioEncoder
         lin_neurons: 12
 """
 
+BEATS = """
+audio_encoder: !new:pengi_plugin.lobes.audio_encoder.AudioEncoder
+    encoder: !new:speechbrain.lobes.models.beats.BEATs
+        freeze: False
+"""
+
 
 class FrameStates(nn.Module):
     """Frames of 100 samples, as a lobe on waveforms (wav2vec 2, BEATs) gives them."""
@@ -81,12 +87,19 @@ def test_audio_embeddings_are_those_of_the_released_code(
     assert error.max() < 1e-5  # of vectors of length 1
 
 
-@pytest.mark.parametrize(("yaml", "d_audio"), [(CNN14, 24), (ECAPA, 12)])
+@pytest.mark.parametrize(
+    ("yaml", "d_audio"),
+    [
+        pytest.param(CNN14, 24, id="Cnn14"),
+        pytest.param(ECAPA, 12, id="ECAPA-TDNN"),
+        pytest.param(BEATS, 768, id="BEATs", marks=pytest.mark.slow),
+    ],
+)
 def test_other_lobes_take_htsats_place_by_yaml_alone(yaml, d_audio):
     encoder = load_hyperpyyaml(yaml)["audio_encoder"]
     wavs = torch.randn(2, 16000)
-    encoder(wavs, torch.tensor([1.0, 0.8])).sum().backward()
-    assert all(p.grad is not None for p in encoder.parameters())
+    encoder(wavs, torch.tensor([1.0, 0.8])).square().sum().backward()
+    assert next(encoder.parameters()).grad.abs().sum() > 0
     encoder.eval()
     with torch.no_grad():
         embedding = encoder(wavs)
