@@ -239,6 +239,10 @@ class HTSAT(nn.Module):
     drop_path : float
         Probability of skipping a branch of the last block for a clip in training; it
         grows linearly from 0 in the first block.
+    absolute_position : bool
+        Whether each place in the map of patches has a learned vector of its own.
+        CLAP has none, and learns only from millions of clips what is high and what
+        is low; a small encoder that starts from scratch should have it.
 
     Example
     -------
@@ -260,6 +264,7 @@ class HTSAT(nn.Module):
         window: int = 8,
         mlp_ratio: float = 4.0,
         drop_path: float = 0.1,
+        absolute_position: bool = False,
     ):
         super().__init__()
         check_sizes(n_mels, spec_size, patch_size, depths, heads, window)
@@ -269,6 +274,11 @@ class HTSAT(nn.Module):
         self.d_audio = dim * 2 ** (len(depths) - 1)
         self.bn0 = MelBatchNorm(n_mels)
         self.patch_embed = PatchEmbedding(dim, patch_size)
+        self.absolute_pos_embed = None
+        if absolute_position:
+            side = spec_size // patch_size
+            place = nn.init.trunc_normal_(torch.empty(side, side, dim), std=0.02)
+            self.absolute_pos_embed = nn.Parameter(place)
         rates = torch.linspace(0, drop_path, sum(depths)).split(list(depths))
         self.layers = nn.ModuleList()
         for i, (n_head, stage_rates) in enumerate(zip(heads, rates)):
@@ -317,6 +327,8 @@ class HTSAT(nn.Module):
                 "the features' hop_length."
             )
         x = self.patch_embed(self.to_image(self.bn0(mel.float())))
+        if self.absolute_pos_embed is not None:
+            x = x + self.absolute_pos_embed
         for stage in self.layers:
             x = stage(x)
         return self.norm(x).mean(dim=(1, 2))

@@ -121,7 +121,7 @@ def test_bfloat16_autocast_stays_close_to_float32():
 
 def test_it_learns_from_scratch_where_the_sound_is():
     """Which of four mel regions is loud, in noise, within a few dozen steps."""
-    encoder = small_htsat(drop_path=0.0)
+    encoder = small_htsat(drop_path=0.0, absolute_position=True)
     head = torch.nn.Linear(16, 4)
     parameters = [*encoder.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=1e-2)
@@ -137,6 +137,20 @@ def test_it_learns_from_scratch_where_the_sound_is():
         optimizer.step()
         right.append((logits.argmax(1) == label).float().mean())
     assert torch.stack(right[-10:]).mean() > 0.9
+
+
+def test_absolute_position_adds_its_own_vector_to_every_patch():
+    encoder = small_htsat(absolute_position=True).eval()
+    mel = torch.randn(1, 64, 16)
+    tokens = []
+    encoder.layers[0].register_forward_pre_hook(lambda _, x: tokens.append(x[0]))
+    with torch.no_grad():
+        encoder(mel)
+        encoder.absolute_pos_embed[2, 5] += 3
+        encoder(mel)
+    moved = (tokens[1] - tokens[0])[0]
+    torch.testing.assert_close(moved[2, 5], torch.full((8,), 3.0))
+    assert moved.abs().sum() == pytest.approx(24, abs=1e-4)
 
 
 @pytest.mark.parametrize(
