@@ -132,7 +132,7 @@ class AudioLanguageModel(Pretrained):
 
         Arguments
         ---------
-        source : str
+        source : str, Path or FetchSource
             Folder or hub name.
         hparams_file : str
             Name of the YAML in it.
@@ -153,8 +153,8 @@ class AudioLanguageModel(Pretrained):
         """
         if isinstance(source, str | os.PathLike):
             place(source, hparams_file)  # says what is missing
-            source = str(Path(source).expanduser()) if Path(source).exists() else source
-        return super().from_hparams(str(source), hparams_file, **kwargs)
+            source = str(Path(source).expanduser())
+        return super().from_hparams(source, hparams_file, **kwargs)
 
     # Recordings.
 

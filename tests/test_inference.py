@@ -8,6 +8,7 @@ import soundfile
 import torch
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.inference.ASR import EncoderDecoderASR
+from speechbrain.utils.fetching import FetchFrom, FetchSource
 
 from pengi_plugin.classify import text_embeddings
 from pengi_plugin.inference import DESCRIBE_PROMPTS, AudioLanguageModel
@@ -445,3 +446,33 @@ def test_loading_faults_are_shown(convert_golden, tmp_path):
         AudioLanguageModel.from_hparams(source=tmp_path)
     with pytest.raises(FileNotFoundError, match="neither a local path"):
         AudioLanguageModel.from_hparams(source=tmp_path / "absent")
+
+
+@pytest.fixture
+def same_answer(tiny_folder, record):
+    """Return a function that says whether a model answers as the folder's does."""
+    path = record("clip.wav")
+    expected = AudioLanguageModel.from_hparams(tiny_folder).transcribe_file(path)
+    return lambda model: model.transcribe_file(path) == expected
+
+
+def test_a_folder_loads_by_way_of_a_savedir(tiny_folder, same_answer, tmp_path):
+    savedir = tmp_path / "saved"
+    model = AudioLanguageModel.from_hparams(str(tiny_folder), savedir=savedir)
+    assert same_answer(model)
+    assert (savedir / "lm.ckpt").resolve() == tiny_folder / "lm.safetensors"
+
+
+def test_a_folder_loads_from_a_hub_as_it_is(tiny_folder, same_answer, monkeypatch):
+    asked = []
+
+    def download(repo_id, filename, **_):
+        asked.append((repo_id, filename))
+        return str(tiny_folder / filename)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    for source in ("me/pengi", FetchSource(FetchFrom.HUGGING_FACE, "me/pengi")):
+        asked.clear()
+        assert same_answer(AudioLanguageModel.from_hparams(source))
+        files = {path.name for path in tiny_folder.iterdir()} - {"README.md"}
+        assert set(asked) == {("me/pengi", file) for file in files}
