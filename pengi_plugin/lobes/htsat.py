@@ -241,8 +241,8 @@ class HTSAT(nn.Module):
         grows linearly from 0 in the first block.
     absolute_position : bool
         Whether each place in the map of patches has a learned vector of its own.
-        CLAP has none, and learns only from millions of clips what is high and what
-        is low; a small encoder that starts from scratch should have it.
+        CLAP has none. A small encoder that starts from scratch may learn sooner
+        with it which sounds are high and which are low.
 
     Example
     -------
