@@ -65,6 +65,7 @@ def convert(given) -> int:
     }
     options = {name: value for name, value in options.items() if value is not None}
     convert(given.checkpoint, given.output_folder, **options)
+    print(given.output_folder)
     return 0
 
 
@@ -73,6 +74,7 @@ def export(given) -> int:
     from pengi_plugin.export import export_run
 
     export_run(given.run_folder, given.output_folder)
+    print(given.output_folder)
     return 0
 
 

@@ -268,12 +268,15 @@ class AudioLanguageModel(Pretrained):
             return self.mods.pengi.encode(clips, _full(clips), prompts, clip_index)
 
     def _each(self, texts, n: int) -> list[str]:
-        """Return ``n`` prompts from None, one for all, or one each."""
+        """Return ``n`` texts from one for all, one each, or None (default prompt)."""
         if texts is None:
             texts = self.hparams.default_prompt
         texts = [texts] * n if isinstance(texts, str) else list(texts)
         if len(texts) != n:
-            raise ValueError(f"Got {len(texts)} prompts for {n} recordings.")
+            raise ValueError(
+                f"Got {len(texts)} texts for {n} recordings; give one for all of them, "
+                "or one each."
+            )
         return texts
 
     def _extended(self, prefix: Tensor, add_texts) -> tuple[Tensor, Tensor | None]:

@@ -275,7 +275,7 @@ def test_a_bad_file_does_not_stop_the_others(model, record):
 
 
 def test_as_many_prompts_as_recordings_are_needed(model):
-    with pytest.raises(ValueError, match="2 prompts for 3 recordings"):
+    with pytest.raises(ValueError, match="2 texts for 3 recordings"):
         model.generate_batch(torch.zeros(3, RATE), torch.ones(3), ["a", "b"])
 
 
