@@ -285,7 +285,7 @@ def main() -> None:
         return
     names = ["ours"] + [name for name in args.variants if name != "ours"]
     if args.dtype != "fp32" or args.device != "cpu":
-        names.remove("ours, not packed")
+        names = [name for name in names if name != "ours, not packed"]
     pengi = load(args)
     floor = Floor(pengi.lm, args)
     variants = {name: make_variant(name, pengi, args) for name in names}

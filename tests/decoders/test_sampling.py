@@ -89,6 +89,8 @@ def test_each_of_several_samples_is_what_its_seed_gives_alone(lm, prefixes):
         expected, _, expected_scores, _ = one(*prefixes)
         for i in range(5):
             assert answers[i, sample, : n_token[i, sample]].tolist() == expected[i]
+            assert (answers[i, sample, n_token[i, sample] :] == EOS).all()
+            assert (log_probs[i, sample, n_token[i, sample] + 1 :] == 0).all()
         torch.testing.assert_close(scores[:, sample], expected_scores)
     assert log_probs.shape == answers.shape
 
