@@ -1,6 +1,7 @@
 import pytest
 import torch
 from plain_search import beam_search, every_answer, token_log_probs
+from small_lms import small_lm
 from speechbrain.decoders.scorer import LengthScorer, RNNLMScorer, ScorerBuilder
 from speechbrain.decoders.seq2seq import S2SBeamSearcher
 from speechbrain.lobes.models.RNNLM import RNNLM
@@ -248,6 +249,14 @@ def test_the_prefix_is_read_once_per_clip_and_finished_clips_leave(
     assert items == sorted(items, reverse=True)
     assert items[0] == 5
     assert items[-1] < 5
+
+
+def test_a_search_is_over_when_no_beam_lives(monkeypatch):
+    lm = small_lm("gpt2", vocab_size=1)
+    monkeypatch.setattr(lm, "step", None)  # would be called if it went on
+    found = PrefixBeamSearcher(lm, eos_index=0, beam_size=3)(torch.randn(2, 5, 8))
+    assert found[0] == [[], []]
+    assert found[2].tolist() == [0.0, 0.0]
 
 
 def test_length_scorer_adds_its_weight_for_each_token(lm, prefixes):
