@@ -94,13 +94,15 @@ def convert(
 
 
 @contextlib.contextmanager
-def new_folder(path: str | os.PathLike) -> Iterator[Path]:
+def new_folder(path: str | os.PathLike, replace: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``path`` that becomes it in the end.
 
     Arguments
     ---------
     path : str
         The folder to be; must not exist, or be empty.
+    replace : bool
+        Whether it may also be a model's folder, which is then replaced.
 
     Yields
     ------
@@ -116,7 +118,8 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
     ['file']
     """
     path = Path(path).expanduser().absolute()
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    is_model = replace and (path / HPARAMS_FILE).exists()
+    if not is_model and path.exists() and (path.is_file() or any(path.iterdir())):
         raise FileExistsError(
             f"{path} is there already and not empty; remove it or give another folder."
         )
@@ -128,7 +131,7 @@ def new_folder(path: str | os.PathLike) -> Iterator[Path]:
         for file in unfinished.iterdir():
             file.chmod(0o666 & ~UMASK)  # safetensors lets the owner alone read
         if path.exists():
-            path.rmdir()
+            shutil.rmtree(path)
         unfinished.rename(path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)

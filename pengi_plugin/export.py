@@ -90,7 +90,8 @@ def export_run(
         behind.
     model : dict
         The constructed ``model`` section, where there is one, as at the end of a
-        training script: its weights are written as they are. If None, the model is
+        training script: its weights are written as they are, in place of an
+        earlier export of the same run. If None, the model is
         built anew and filled from the checkpoint with the lowest validation loss
         (or the newest, if none has a loss).
 
@@ -104,10 +105,11 @@ def export_run(
     """
     run_folder = Path(run_folder).expanduser()
     section, pretrained_folder = read_run(run_folder)
-    if model is None:
+    is_live = model is not None
+    if not is_live:
         model = rebuild(section, pretrained_folder)
         load_checkpoint(model["pengi"], run_folder / "save")
-    with new_folder(output_folder) as folder:
+    with new_folder(output_folder, replace=is_live) as folder:
         write_model(folder, section, model)
         load_folder(folder)  # strict: a folder that does not load is not kept
 

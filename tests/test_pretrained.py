@@ -6,6 +6,7 @@ import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
+from safetensors.torch import load_file
 from speechbrain.core import create_experiment_directory
 from speechbrain.utils.checkpoints import Checkpointer
 from torch import nn
@@ -127,21 +128,24 @@ def test_training_continues_from_an_exported_folder(
     torch.testing.assert_close(model.encode_batch(wavs, lens, PROMPTS), prefix)
 
 
-def test_a_converted_checkpoint_is_continued_from(
-    convert_golden, hparams_file, tmp_path
+def test_the_recipe_of_the_paper_continues_from_a_converted_checkpoint(
+    convert_golden, root, tmp_path
 ):
     _, folder = convert_golden("base_no_text_enc_seed0")
-    overrides = continue_from(f"output_folder: {tmp_path}\npretrained_folder: {folder}")
-    with open(hparams_file) as file:
+    overrides = continue_from(
+        f"manifest_folder: {tmp_path}\noutput_folder: {tmp_path}\n"
+        f"pretrained_folder: {folder}"
+    )
+    with open(root / "hparams" / "pengi_base.yaml") as file:
         hparams = load_hyperpyyaml(file, overrides)
     load_pretrained(hparams["model"]["pretrainer"], hparams["pretrained_folder"])
-    lm = hparams["modules"]["pengi"].lm
-    converted = AudioLanguageModel.from_hparams(folder, run_opts={"device": "cpu"})
-    assert torch.equal(
-        lm.model.transformer.wte.weight,
-        converted.mods.pengi.lm.model.transformer.wte.weight,
-    )
-    trained = [p for p in hparams["modules"]["pengi"].parameters() if p.requires_grad]
+    pengi = hparams["modules"]["pengi"]
+    assert hparams["checkpointer"].recoverables["pengi"] is pengi
+    for part in ("audio_encoder", "audio_mapper", "text_mapper", "lm"):
+        state = dict(getattr(pengi, part).state_dict())
+        for name, weight in load_file(folder / f"{part}.safetensors").items():
+            assert torch.equal(state[name], weight), (part, name)
+    trained = [p for p in pengi.parameters() if p.requires_grad]
     assert sum(p.numel() for p in trained) > 30_000_000
 
 
@@ -207,6 +211,17 @@ def test_a_run_with_a_random_lm_is_exported_at_its_end_only(root, tmp_path):
     torch.testing.assert_close(
         model.encode_batch(wavs, torch.ones(3), PROMPTS), expected
     )
+    with torch.no_grad():
+        live["pengi"].audio_projection.linear1.weight.zero_()
+    export_run(run_folder, tmp_path / "out", live)  # as a resumed run does
+    later = load_file(tmp_path / "out" / "audio_projection.safetensors")
+    assert later["linear1.weight"].abs().sum() == 0
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("precious")
+    with pytest.raises(FileExistsError, match="not empty"):
+        export_run(run_folder, tmp_path / "mine", live)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"mine", "out", "run", "tiny.yaml", "train.yaml"}
 
 
 def test_a_part_from_the_hub_is_described_by_its_configuration(tmp_path):
