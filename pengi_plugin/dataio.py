@@ -33,13 +33,17 @@ from pengi_plugin.tasks import TASKS, Template, apply
 FIELDS = ("wav", "duration", "task")
 
 
-def read_manifest(path: str | Path, data_root: str | Path | None = None) -> dict:
+def read_manifest(
+    path: str | Path, corpus: str, data_root: str | Path | None = None
+) -> dict[str, dict]:
     """Read a SpeechBrain manifest, JSON or CSV.
 
     Arguments
     ---------
     path : str
-        The file; its folder's name is taken for the corpus's.
+        The file.
+    corpus : str
+        Name of the corpus, the first part of its rows' IDs.
     data_root : str
         What ``{data_root}`` stands for; None: what ``prepared.json`` beside the
         manifest says, else the manifest's folder.
@@ -69,8 +73,8 @@ def read_manifest(path: str | Path, data_root: str | Path | None = None) -> dict
     load = load_data_csv if path.suffix == ".csv" else load_data_json
     rows = {}
     for key, row in load(path, {"data_root": str(data_root)}).items():
-        row_id = f"{path.resolve().parent.name}/{key}"
-        rows[row_id] = {**row, "id": row_id, "corpus": path.resolve().parent.name}
+        row_id = f"{corpus}/{key}"
+        rows[row_id] = {**row, "id": row_id, "corpus": corpus}
         _check_row(rows[row_id], path)
     return rows
 
@@ -122,7 +126,7 @@ class ClipDataset(DynamicItemDataset):
     Raises
     ------
     FileNotFoundError
-        If an audio file is not there.
+        If an audio file is missing or empty.
     ValueError
         If a row's task is unknown or a word of it is missing.
     """
@@ -218,13 +222,15 @@ class ClipDataset(DynamicItemDataset):
 
 
 def _check_files(clips: Mapping[str, Sequence[Mapping]]) -> None:
-    absent = [wav for wav in clips if not Path(wav).is_file()]
+    absent = [
+        wav for wav in clips if not Path(wav).is_file() or not Path(wav).stat().st_size
+    ]
     if absent:
         row_id = clips[absent[0]][0]["id"]
         raise FileNotFoundError(
-            f"{len(absent)} of {len(clips)} audio files are not there, the first is "
-            f"{absent[0]} of row {row_id!r}; prepare the corpus again, or correct the "
-            "manifest's data_root."
+            f"{len(absent)} of {len(clips)} audio files are missing or empty, the "
+            f"first is {absent[0]} of row {row_id!r}; prepare the corpus again, or "
+            "correct the manifest's data_root."
         )
 
 
