@@ -106,13 +106,26 @@ def classify(given) -> int:
     """Name the most fitting of some labels for each file; with --json, rank all."""
     model = load_model(given)
     files = find_files(given.files)
-    labels = [label.strip() for label in given.labels.split(",") if label.strip()]
+    labels = read_labels(given.labels)
 
     def rank(path):
         return model.classify_file(path, labels, given.prompt, given.method)
 
     n_shown = len(labels) if given.json else 1
     return report(given, files, each(rank, files), lambda r: label_rows(r[:n_shown]))
+
+
+def read_labels(words: str) -> list[str]:
+    """Return labels separated by commas, or the lines of a file.
+
+    Example
+    -------
+    >>> read_labels("dog, rain")
+    ['dog', 'rain']
+    """
+    is_file = Path(words).is_file()
+    found = Path(words).read_text("utf-8").splitlines() if is_file else words.split(",")
+    return [label.strip() for label in found if label.strip()]
 
 
 def load_model(given):
@@ -268,7 +281,9 @@ def make_parser() -> argparse.ArgumentParser:
     add_files(add(describe, "model"))
 
     command = add_files(add(classify, "model"))
-    command.add_argument("--labels", required=True, help="separated by commas")
+    command.add_argument(
+        "--labels", required=True, help="separated by commas, or a file of lines"
+    )
     command.add_argument("--prompt", default="this is a sound of")
     command.add_argument(
         "--method", choices=("similarity", "likelihood"), default="similarity"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from pengi_plugin.__main__ import corpora, find_files, main
+from pengi_plugin.__main__ import corpora, find_files, main, read_labels
 from pengi_plugin.inference import AudioLanguageModel
 
 RATE = 8000
@@ -121,6 +121,11 @@ def test_classify_names_the_best_label(capsys, model, model_folder, recordings, 
     _, lines, _ = run(capsys, *words, "--method", method, "--json")
     items = json.loads("\n".join(lines))
     assert [item["label"] for item in items] == [label for label, _ in ranking]
+
+
+def test_labels_with_commas_come_from_a_file(tmp_path):
+    (tmp_path / "labels.txt").write_text("dog\n rain, heavy\n\n")
+    assert read_labels(str(tmp_path / "labels.txt")) == ["dog", "rain, heavy"]
 
 
 def test_folders_and_patterns_stand_for_their_files(recordings, tmp_path):
