@@ -49,9 +49,10 @@ def prepare(hparams: dict) -> dict[str, dict]:
     Arguments
     ---------
     hparams : dict
-        Its ``corpora`` names for each corpus ``prepare`` (a function without
-        arguments), ``manifest_folder`` and ``share``. A corpus whose ``source`` is
-        null is left out; one without ``source`` needs none.
+        Its ``corpora`` names for each corpus ``manifest_folder``, ``share`` and, if
+        its manifests are to be written, ``prepare`` (a function without arguments).
+        A corpus whose ``source`` is null is left out; one without ``source`` needs
+        none.
 
     Returns
     -------
@@ -62,9 +63,11 @@ def prepare(hparams: dict) -> dict[str, dict]:
     for name, corpus in hparams["corpora"].items():
         if corpus.get("source", name) is None:
             continue
-        run_on_main(corpus["prepare"])
+        if "prepare" in corpus:
+            run_on_main(corpus["prepare"])
         for split in SPLITS:
-            rows[split] |= read_manifest(f"{corpus['manifest_folder']}/{split}.json")
+            path = Path(corpus["manifest_folder"]) / f"{split}.json"
+            rows[split] |= read_manifest(path, name)
     return rows
 
 
