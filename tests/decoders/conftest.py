@@ -1,6 +1,7 @@
 import pytest
 import torch
-from small_lms import CONFIGS, small_lm
+
+from decoders.small_lms import CONFIGS, small_lm
 
 
 @pytest.fixture(params=list(CONFIGS))

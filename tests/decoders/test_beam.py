@@ -1,11 +1,11 @@
 import pytest
 import torch
-from plain_search import beam_search, every_answer, token_log_probs
-from small_lms import small_lm
 from speechbrain.decoders.scorer import LengthScorer, RNNLMScorer, ScorerBuilder
 from speechbrain.decoders.seq2seq import S2SBeamSearcher
 from speechbrain.lobes.models.RNNLM import RNNLM
 
+from decoders.plain_search import beam_search, every_answer, token_log_probs
+from decoders.small_lms import small_lm
 from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
 from pengi_plugin.lobes.prefix_state import PrefixState

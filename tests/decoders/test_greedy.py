@@ -1,7 +1,7 @@
 import pytest
 import torch
-from plain_search import next_log_probs, token_log_probs
 
+from decoders.plain_search import next_log_probs, token_log_probs
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
 
 EOS = 2
