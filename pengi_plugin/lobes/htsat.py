@@ -116,11 +116,8 @@ def relative_position_index(window: int) -> Tensor:
 
 def shift_mask(grid: tuple[int, int], window: int, shift: int) -> Tensor:
     """Return 0 for pairs that may see each other, else -100, [window, token, token]."""
-    bands = []
-    for size in grid:
-        place = torch.arange(size)
-        bands.append((place >= size - window).int() + (place >= size - shift).int())
-    region = 3 * bands[0][:, None] + bands[1][None, :]
+    wrapped = [torch.arange(size) >= size - shift for size in grid]
+    region = 2 * wrapped[0].int()[:, None] + wrapped[1].int()[None, :]
     region = region.view(grid[0] // window, window, grid[1] // window, window)
     region = region.transpose(1, 2).reshape(-1, window * window)
     return (region[:, :, None] != region[:, None, :]) * -100.0
