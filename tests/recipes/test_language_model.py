@@ -1,0 +1,237 @@
+"""The language model's recipe: texts, packing, n-grams, and a tiny training."""
+
+import csv
+import importlib
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from transformers import GPT2LMHeadModel
+
+NAMES = ("texts", "mixture", "kneser_ney", "vocabulary", "train")
+
+
+@pytest.fixture
+def recipe(root, monkeypatch):
+    """Return the recipe's modules by name, as a script beside them sees them."""
+    import sys
+
+    monkeypatch.syspath_prepend(str(root / "recipes" / "language_model"))
+    for name in NAMES:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    modules = {name: importlib.import_module(name) for name in NAMES}
+    yield modules
+    for name in NAMES:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def audiocaps(tmp_path):
+    folder = tmp_path / "audiocaps"
+    folder.mkdir()
+    captions = ["A dog barks.", "Rain falls, then a man  speaks", "Birds sing"]
+    for split in ("train", "test"):
+        with (folder / f"{split}.csv").open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(["audiocap_id", "youtube_id", "start_time", "caption"])
+            writer.writerows([n, "x", 0, text] for n, text in enumerate(captions))
+    return folder
+
+
+@pytest.fixture
+def wordnet(tmp_path):
+    folder = tmp_path / "wordnet"
+    folder.mkdir()
+    noun = (
+        "  1 This software and database is being provided to you\n"
+        "00 03 n 02 living_thing 0 animate_thing 0 000 | a (once) living entity  \n"
+        '01 03 n 01 dog 0 000 | an animal that barks; "the dog slept"; "Woof"  \n'
+        "02 05 n 01 Canis 0 000 | a genus of mammals  \n"
+    )
+    adjective = '03 00 a 01 galore(ip) 0 000 | in great numbers; "Food galore!"  \n'
+    for name, text in (("noun", noun), ("verb", ""), ("adj", adjective), ("adv", "")):
+        (folder / f"data.{name}").write_text(text)
+    return folder
+
+
+def test_captions_are_lower_case_without_a_final_full_stop(recipe, audiocaps):
+    train, held_out = recipe["texts"].read_audiocaps(audiocaps)
+    assert train == ["a dog barks", "rain falls, then a man speaks", "birds sing"]
+    assert held_out == train
+
+
+def test_glosses_and_examples_are_read_and_proper_names_left_out(recipe, wordnet):
+    train, held_out = recipe["texts"].read_wordnet(wordnet, held_out_every=2)
+    assert train == [
+        "living thing: a (once) living entity",
+        "galore: in great numbers",
+        "food galore!",
+    ]
+    assert held_out == ["dog: an animal that barks", "the dog slept"]
+
+
+def test_a_missing_text_file_is_named(recipe, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"data\.noun does not exist"):
+        recipe["texts"].read_wordnet(tmp_path)
+
+
+def test_forms_are_the_answers_alone_and_after_their_prompts(recipe):
+    train, held_out = recipe["texts"].read_forms(n_clip=300)
+    for line in (
+        "violin, pitch 60",
+        "this is a sound of sea waves",
+        "generate audio caption a recording of someone snoring",
+    ):
+        name = line.split(",")[0]
+        assert any(name in other for other in train), line
+    prompted = [line for line in held_out if line.startswith("this music note is")]
+    assert prompted
+    for line in prompted:
+        assert line.removeprefix("this music note is produced by ") in held_out
+
+
+def test_blocks_hold_each_corpus_in_its_share(recipe):
+    rng = np.random.default_rng(0)
+    corpora = {
+        "a": [[10] * rng.integers(1, 9) for _ in range(50)],
+        "b": [[20] * rng.integers(1, 9) for _ in range(5)],
+    }
+    blocks = recipe["mixture"].MixedBlocks(corpora, {"a": 0.75, "b": 0.25}, 40, 32)
+    for epoch in (1, 2):
+        blocks.draw(epoch)
+        counts = Counter(torch.stack(list(blocks)).flatten().tolist())
+        assert counts[10] == pytest.approx(0.75 * 40 * 32, abs=32)
+        assert set(counts) == {10, 20}
+
+
+def test_an_epoch_goes_on_where_the_last_one_left_its_corpus(recipe):
+    documents = [[n] for n in range(60)]
+    blocks = recipe["mixture"].MixedBlocks({"a": documents}, {"a": 1.0}, 5, 4)
+    seen = []
+    for epoch in (1, 2, 3):
+        blocks.draw(epoch)
+        seen.append(set(blocks.blocks.flatten().tolist()))
+    # Each epoch draws one document too many and cuts its stream to length.
+    assert len(set.union(*seen)) >= 57
+    first = blocks.blocks.clone()
+    blocks.draw(3)
+    assert torch.equal(first, blocks.blocks)
+
+
+def test_shares_that_do_not_fit_the_corpora_are_refused(recipe):
+    blocks = recipe["mixture"].MixedBlocks
+    with pytest.raises(ValueError, match="must name every corpus and sum to 1"):
+        blocks({"a": [[1]]}, {"a": 0.5}, 1, 1)
+    with pytest.raises(ValueError, match=r"have no document: \['a'\]"):
+        blocks({"a": []}, {"a": 1.0}, 1, 1)
+
+
+def plain_kneser_ney(documents, vocab_size, context, word, order):
+    """Chen & Goodman's equations 24-26 with dictionaries, one word at a time."""
+    start = -1
+    padded = [[start] * (order - 1) + list(d) for d in documents]
+    places = [(d, i) for d in padded for i in range(order - 1, len(d))]
+    raw = [
+        Counter(tuple(d[i - m : i + 1]) for d, i in places) for m in range(order)
+    ]  # raw[m]: counts of (m + 1)-grams
+    probability = 1 / vocab_size
+    for m in range(order):
+        counts = dict(raw[m])
+        if m < order - 1:
+            before = Counter(gram[1:] for gram in raw[m + 1])
+            counts = {g: c if g[0] == start else before[g] for g, c in raw[m].items()}
+        n = Counter(counts.values())
+        y = n[1] / (n[1] + 2 * n[2])
+        d1, d2, d3 = (k - (k + 1) * y * n[k + 1] / n[k] for k in (1, 2, 3))
+        history = tuple(([start] * order + list(context))[len(context) + order - m :])
+        same = {g: c for g, c in counts.items() if g[:-1] == history}
+        if not same:
+            continue
+        total = sum(same.values())
+        taken = {g: (d1, d2, d3)[min(c, 3) - 1] for g, c in same.items()}
+        probability *= sum(taken.values()) / total
+        gram = (*history, word)
+        if gram in same:
+            probability += (same[gram] - taken[gram]) / total
+    return probability
+
+
+@pytest.fixture
+def documents():
+    rng = np.random.default_rng(3)
+    return [
+        [int(token) for token in rng.zipf(1.3, size=rng.integers(1, 9)) % 90]
+        for _ in range(300)
+    ]
+
+
+def test_kneser_ney_follows_the_equations(recipe, documents):
+    model = recipe["kneser_ney"].KneserNey(documents, vocab_size=90, order=3)
+    for document in ([1, 2, 1, 5], [6, 6, 6], [0], [3, 4, 0, 0, 1]):
+        expected = [
+            plain_kneser_ney(documents, 90, document[:i], document[i], 3)
+            for i in range(len(document))
+        ]
+        assert np.exp(model.log_probs(document)) == pytest.approx(expected)
+
+
+def test_kneser_ney_probabilities_sum_to_one(recipe, documents):
+    model = recipe["kneser_ney"].KneserNey(documents, vocab_size=90, order=4)
+    for context in ([], [1], [1, 6, 2], [6, 6, 6, 6]):
+        total = sum(math.exp(model.log_probs([*context, w])[-1]) for w in range(90))
+        assert total == pytest.approx(1.0)
+
+
+def test_an_order_that_does_not_fit_is_refused(recipe):
+    with pytest.raises(ValueError, match="use an order of at most 5"):
+        recipe["kneser_ney"].KneserNey([[1]], vocab_size=4000, order=6)
+
+
+@pytest.fixture
+def trained(recipe, root, audiocaps, wordnet, tmp_path, capsys):
+    """Train a tiny model; return perplexities, output folder and what it printed."""
+    overrides = {
+        "audiocaps_folder": audiocaps,
+        "wordnet_folder": wordnet,
+        "output_folder": tmp_path / "out",
+        "wordnet_held_out_every": 2,
+        "n_clip": 40,
+        "vocab_size": 700,
+        "n_embd": 16,
+        "n_layer": 1,
+        "n_head": 2,
+        "block_size": 64,
+        "number_of_epochs": 2,
+        "updates_per_epoch": 10,
+        "batch_size": 4,
+        "valid_blocks": 4,
+        "n_warmup": 2,
+        "lr": 0.02,
+        "ngram_order": 3,
+    }
+    arguments = [str(root / "hparams" / "language_model.yaml"), "--device=cpu"]
+    arguments += [f"--{name}={value}" for name, value in overrides.items()]
+    perplexities = recipe["train"].main(arguments)
+    return perplexities, tmp_path / "out", capsys.readouterr().out
+
+
+def test_a_tiny_training_learns_exports_and_prints_the_table(trained):
+    perplexities, folder, printed = trained
+    log = (folder / "train_log.txt").read_text().splitlines()
+    losses = [float(line.split("train loss: ")[1].split(" ")[0]) for line in log]
+    assert losses[1] < losses[0] - 0.5
+    assert perplexities["audiocaps"] < 100  # a guess among all tokens has 700
+
+    lm, info = GPT2LMHeadModel.from_pretrained(
+        folder / "mini_lm", output_loading_info=True
+    )
+    assert not info["missing_keys"]
+    assert not info["unexpected_keys"]
+    assert lm.lm_head.weight is lm.transformer.wte.weight
+    assert lm.dtype == torch.float32
+    assert lm.config.eos_token_id == lm.config.bos_token_id == 2
+    assert (folder / "mini_lm" / "tokenizer.model").exists()
+    assert "| audiocaps | 3 |" in printed
+    assert (folder / "perplexity.md").read_text() in printed
