@@ -34,7 +34,9 @@ class Session:
     folder : Path
         Where answers are kept.
     settings : dict
-        What tells this model and its search from others.
+        What tells this model from others.
+    search : dict
+        Options of ``generate_files``, such as ``beam_size``.
     batch_size : int
         Clips asked about at a time.
     """
@@ -42,6 +44,7 @@ class Session:
     model: object
     folder: Path
     settings: dict = field(default_factory=dict)
+    search: dict = field(default_factory=dict)
     batch_size: int = 8
 
     def ask(
@@ -66,13 +69,15 @@ def generated_answers(session: Session, rows: Sequence[dict]) -> list[str]:
             [row["wav"] for row in batch],
             [row["prompt"] for row in batch],
             batch_size=len(batch),
+            **session.search,
         )
         return [
             {"prompt": row["prompt"], "answer": answer, "wav": row["wav"]}
             for row, answer in zip(batch, answers, strict=True)
         ]
 
-    found = session.ask(rows, ask, "answers", prompts=_few(rows))
+    settings = {"prompts": _few(rows), **session.search}
+    found = session.ask(rows, ask, "answers", **settings)
     return [answer["answer"] for answer in found]
 
 

@@ -71,9 +71,10 @@ def similarity_scores(
 def single_label(
     session: Session,
     rows: Sequence[dict],
-    classes: Sequence[str],
+    classes: Sequence[str] | None = None,
     class_form: str = "{label}",
     ways: Sequence[str] = WAYS,
+    part: int | None = None,
 ) -> list[Score]:
     """Score clips that have one class each.
 
@@ -86,21 +87,24 @@ def single_label(
     rows : list of dict
         With ``id``, ``wav``, ``prompt`` and ``label`` (one of ``classes``).
     classes : list of str
-        All class names.
+        All class names; None for those that occur in the rows.
     class_form : str
         See ``class_texts``.
     ways : list of str
         Of ``WAYS``.
+    part : int
+        Which comma-separated part of an answer holds the class; None for all of it.
 
     Returns
     -------
     scores : list of Score
         Accuracy and macro accuracy for each way.
     """
+    classes = classes or occurring_classes(rows)
     labels = class_targets(rows, classes)
     scores = []
     for way in ways:
-        values = class_scores(session, rows, classes, class_form, way)
+        values = class_scores(session, rows, classes, class_form, way, part)
         predictions = best_class(values)
         unanswered = int((predictions < 0).sum())
         note = f"{unanswered} empty answers count as wrong" if unanswered else ""
@@ -113,7 +117,7 @@ def single_label(
 
 
 def class_scores(
-    session: Session, rows, classes, class_form: str, way: str
+    session: Session, rows, classes, class_form: str, way: str, part: int | None = None
 ) -> np.ndarray:
     """Return one score per row and class by one of ``WAYS`` [row, class]."""
     if way not in WAYS:
@@ -122,8 +126,16 @@ def class_scores(
     if way == "likelihood":
         return answer_likelihoods(session, rows, texts)
     answers = generated_answers(session, rows)
+    if part is not None:
+        answers = [",".join(text.split(",")[part : part + 1]) for text in answers]
     projected = SIMILARITY_WAYS[way]
     return similarity_scores(session.model, answers, texts, projected)
+
+
+def occurring_classes(rows: Sequence[dict]) -> list[str]:
+    """Return the class names that occur in rows, sorted."""
+    found = {row["label"] for row in rows if "label" in row}
+    return sorted(found.union(*(row.get("labels", ()) for row in rows)))
 
 
 def class_targets(rows: Sequence[dict], classes: Sequence[str]) -> np.ndarray:
@@ -191,7 +203,7 @@ def _macro_accuracy(labels, predictions, way: str, note: str) -> Score:
 def multi_label(
     session: Session,
     rows: Sequence[dict],
-    classes: Sequence[str],
+    classes: Sequence[str] | None = None,
     class_form: str = "{label}",
     ways: Sequence[str] = WAYS,
 ) -> list[Score]:
@@ -204,7 +216,7 @@ def multi_label(
     rows : list of dict
         With ``id``, ``wav``, ``prompt`` and ``labels`` (list of str).
     classes : list of str
-        All class names.
+        All class names; None for those that occur in the rows.
     class_form : str
         See ``class_texts``.
     ways : list of str
@@ -217,6 +229,7 @@ def multi_label(
         by similarity: an answer is a list with commas, and each part is the class
         whose name is nearest.
     """
+    classes = classes or occurring_classes(rows)
     labels = class_targets(rows, classes)
     scores = []
     for way in ways:

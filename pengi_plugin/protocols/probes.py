@@ -15,15 +15,15 @@ from tqdm import tqdm
 from pengi_plugin.metrics.bootstrap import bootstrap_interval, bootstrap_statistic
 from pengi_plugin.metrics.classification import mean_average_precision
 from pengi_plugin.protocols.asking import Session, audio_embeddings
-from pengi_plugin.protocols.close_ended import class_targets
+from pengi_plugin.protocols.close_ended import class_targets, occurring_classes
 from pengi_plugin.protocols.score import Score
 
 D_HIDDEN = 512
 #: A probe is trained for this many epochs, and steps at least.
-N_EPOCHS = 100
-N_STEPS = 2000
-BATCH_SIZE = 64
-LEARNING_RATE = 1e-3
+N_EPOCHS = 50
+N_STEPS = 800
+BATCH_SIZE = 128
+LEARNING_RATE = 3e-3
 WEIGHT_DECAY = 1e-2
 
 
@@ -87,7 +87,7 @@ def log_mel_statistics(
 def probes(
     session: Session,
     rows: Sequence[dict],
-    classes: Sequence[str],
+    classes: Sequence[str] | None = None,
     kinds: Sequence[str] = ("L1", "L3"),
     seeds: Sequence[int] = (0, 1, 2),
 ) -> list[Score]:
@@ -100,7 +100,7 @@ def probes(
     rows : list of dict
         With ``id``, ``wav``, ``fold`` (see ``probe``) and ``label`` or ``labels``.
     classes : list of str
-        All class names.
+        All class names; None for those that occur in the rows.
     kinds : list of str
         Of ``PROBES``.
     seeds : list of int
@@ -112,7 +112,7 @@ def probes(
         For each kind, of the model's embedding and of the log-mel summary.
     """
     rate = session.model.hparams.sample_rate
-    targets = class_targets(rows, classes)
+    targets = class_targets(rows, classes or occurring_classes(rows))
     folds = [row["fold"] for row in rows]
     spaces = {
         "audio embedding": audio_embeddings(session, rows),
