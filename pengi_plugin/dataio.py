@@ -277,10 +277,13 @@ def read_clip(
         ) from error
     if not len(wav):
         raise ValueError(f"{path} holds no samples; leave it out of the manifest.")
-    clip = torch.from_numpy(wav).mean(1)
+    clip = torch.from_numpy(wav)
+    clip = clip.mean(1) if wav.shape[1] > 1 else clip[:, 0]
     if rate != sample_rate:
         clip = resampler(rate, sample_rate)(clip)
-    return clip.repeat(-(-n_sample // len(clip)))[:n_sample]
+    if len(clip) < n_sample:
+        clip = clip.repeat(-(-n_sample // len(clip)))
+    return clip[:n_sample]
 
 
 @lru_cache(maxsize=16)
