@@ -212,13 +212,12 @@ def load(args) -> nn.Module:
 def measure_peak(name: str, args) -> None:
     """Print the peak memory of one variant's searches in MiB, as JSON."""
     pengi = load(args)
-    lm = pengi.lm
-    pengi = nn.Module()
-    pengi.lm = lm
-    n_token = 2 * 40
-    prefix = torch.randn(args.batch_size, n_token, lm.d_model, device=args.device)
+    width = pengi.lm.d_model
+    searches = make_variant(name, pengi, args)
+    del pengi  # the variant has a language model of its own
+    prefix = torch.randn(args.batch_size, 2 * 40, width, device=args.device)
     peaks = {}
-    for search, run in make_variant(name, pengi, args).items():
+    for search, run in searches.items():
         run(prefix)
         peaks[search] = peak_mib(args.device)
     print(json.dumps(peaks))
