@@ -159,15 +159,16 @@ def embed_answers(model, answers: Sequence[str], projected: bool) -> np.ndarray:
     points : numpy.ndarray
         Unit norm [answer, d_text]; NaN for an answer without a letter or digit.
     """
-    distinct = sorted({text for text in answers if says_something(text)})
-    known = {}
+    distinct = sorted({text for text in answers if says_something(text)} | {"a"})
+    known = {}  # never empty, so that the width is known
     for start in range(0, len(distinct), TEXT_BATCH):
         batch = distinct[start : start + TEXT_BATCH]
         points = model.embed_texts(batch, projected).float().cpu().numpy()
         known.update(zip(batch, points, strict=True))
-    width = len(next(iter(known.values()))) if known else 1
-    nothing = np.full(width, np.nan, dtype=np.float32)
-    return np.stack([known.get(text, nothing) for text in answers])
+    nothing = np.full_like(known["a"], np.nan)
+    return np.stack(
+        [known[text] if says_something(text) else nothing for text in answers]
+    )
 
 
 def says_something(text: str) -> bool:

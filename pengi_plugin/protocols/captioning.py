@@ -57,7 +57,7 @@ def captioning(
     scores = []
     for name in names or TITLES:
         if name in found.missing:
-            note = f"not computed: {found.missing[name]}"
+            note = found.missing[name]
             scores.append(Score(TITLES[name], None, n_clips=len(rows), note=note))
             continue
         low, high = found.interval[name]

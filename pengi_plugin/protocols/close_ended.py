@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pengi_plugin.metrics.bootstrap import bootstrap_statistic
+from pengi_plugin.metrics.bootstrap import N_RESAMPLES, bootstrap_statistic
 from pengi_plugin.metrics.classification import (
     confusion_matrix,
     macro_accuracy,
@@ -193,11 +193,17 @@ def best_class(values: np.ndarray) -> np.ndarray:
 
 
 def _macro_accuracy(labels, predictions, way: str, note: str) -> Score:
-    low, high = bootstrap_statistic(
+    low, high = share_interval(
         lambda clips: macro_accuracy(labels[clips], predictions[clips]), len(labels)
     )
     value = macro_accuracy(labels, predictions)
     return Score("macro accuracy", value, low, high, len(labels), way, note)
+
+
+def share_interval(statistic, n_clips: int, n_resamples: int = N_RESAMPLES) -> tuple:
+    """Return the 95 % interval of a statistic that lies between 0 and 1."""
+    low, high = bootstrap_statistic(statistic, n_clips, n_resamples).clip(0.0, 1.0)
+    return float(low), float(high)
 
 
 def multi_label(
@@ -248,7 +254,7 @@ def _map(labels: np.ndarray, values: np.ndarray, way: str) -> Score:
         weights = np.bincount(clips, minlength=len(labels))
         return mean_average_precision(labels, values, weights)
 
-    low, high = bootstrap_statistic(weighted, len(labels), N_MAP_RESAMPLES)
+    low, high = share_interval(weighted, len(labels), N_MAP_RESAMPLES)
     value = mean_average_precision(labels, values)
     return Score("mAP", value, low, high, len(labels), way)
 
@@ -257,7 +263,7 @@ def _f1(labels: np.ndarray, predicted: np.ndarray, average: str, way: str) -> Sc
     def drawn(clips: np.ndarray) -> float:
         return multilabel_f1(labels[clips], predicted[clips], average)
 
-    low, high = bootstrap_statistic(drawn, len(labels), N_MAP_RESAMPLES)
+    low, high = share_interval(drawn, len(labels), N_MAP_RESAMPLES)
     value = multilabel_f1(labels, predicted, average)
     return Score(f"{average} F1", value, low, high, len(labels), way)
 

@@ -51,6 +51,13 @@ def test_an_empty_answer_is_no_class_and_is_named(session, rows):
     assert table[3] == ["rain", "0", "1", "2", "1"]
 
 
+def test_a_model_that_never_says_anything_is_wrong_everywhere(session, clips):
+    rows = [clips(2000, name, label="rain") for name in ("a", "b")]
+    ways = ("similarity", "projected similarity")
+    scores = by_name(single_label(session, rows, CLASSES, ways=ways))
+    assert {score.value for score in scores.values()} == {0.0}
+
+
 def test_projected_texts_go_through_the_projection(session, rows, model):
     model.words = {500: "rat", 1000: "train", 1500: "belch", 2000: ""}
     ways = ("similarity", "projected similarity")

@@ -2,6 +2,7 @@
 
 import csv
 import importlib.util
+import inspect
 import json
 import math
 from types import SimpleNamespace
@@ -133,7 +134,7 @@ def test_captions_of_one_clip_are_its_references(command):
     assert rouge["n_clips"] == 4
     assert rouge["score"] == 1.0  # each clip's second caption is what the model says
     assert spice["score"] is None
-    assert spice["note"].startswith("not computed: needs")
+    assert spice["note"].startswith("needs")
 
 
 def test_a_set_without_data_says_how_to_get_them(command):
@@ -184,6 +185,9 @@ def test_every_set_of_the_benchmark_is_whole(root):
         function = getattr(spec["protocol"], "func", spec["protocol"])
         assert needs[function.__name__] == spec["fields"].keys(), name
         assert spec["get"], name
+        if "prepare" in spec:
+            signature = inspect.signature(spec["prepare"].func)
+            signature.bind(**spec["prepare"].keywords)
         for figure in spec.get("published", ()):
             assert figure["value"] > 0, name
             assert isinstance(figure["verified"], bool), name
