@@ -39,6 +39,16 @@ def test_a_file_that_is_cut_off_is_found_out(sound, share):
     assert "truncated" in reason or "not readable" in reason
 
 
+def test_an_ogg_file_that_lacks_its_last_page_is_found_out(tmp_path):
+    path = tmp_path / "noise.ogg"
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 80000)
+    soundfile.write(path, noise, 8000)
+    content = path.read_bytes()
+    path.write_bytes(content[: content.rindex(b"OggS")])
+    assert soundfile.info(path).frames > 0
+    assert check_audio(path)[1].startswith("truncated after")
+
+
 def test_a_file_of_another_length_than_it_should_have_is_found_out(sound):
     assert check_audio(sound, seconds=2.0) == (0.0, "lasts 1.50 s, not 2 s")
     assert check_audio(sound, seconds=1.45)[1] == ""
