@@ -1,6 +1,9 @@
 """Answers on disk: interruption, resumption, settings."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -83,3 +86,37 @@ def test_a_model_is_known_by_what_its_files_hold(tmp_path):
     assert one != two
     assert two == three
     assert fingerprint("owner/model") == "owner/model"
+
+
+SCRIPT = """
+import json, sys
+from torch import distributed
+from pengi_plugin.protocols.answers import answer_rows
+distributed.init_process_group("gloo")
+rank = distributed.get_rank()
+rows = [{"id": str(n)} for n in range(9)]
+ask = lambda batch: [{"answer": f"{row['id']} by {rank}"} for row in batch]
+answers = answer_rows(rows, ask, sys.argv[1], {}, batch_size=2)
+with open(f"{sys.argv[1]}/seen-by-{rank}.json", "w") as file:
+    json.dump([answer["answer"] for answer in answers], file)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_clips_and_both_see_all_answers(tmp_path, root):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command = [
+        *launch,
+        "--nproc_per_node=2",
+        str(tmp_path / "script.py"),
+        str(tmp_path),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    subprocess.run([*launch, str(tmp_path)], check=True, env=environment, timeout=300)
+    seen = [
+        json.loads((tmp_path / f"seen-by-{rank}.json").read_text()) for rank in "01"
+    ]
+    assert seen[0] == seen[1] == [f"{n} by {n % 2}" for n in range(9)]
+    written = [(tmp_path / f"answers-{rank}.jsonl").read_text() for rank in "01"]
+    assert [text.count("\n") for text in written] == [5, 4]
