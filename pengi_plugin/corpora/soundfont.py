@@ -1,18 +1,24 @@
 """Render General MIDI notes with a sound font: notes in, a mono wave out.
 
 The synthesizer (``symusic``, prestosynth) runs at 48 kHz and its output is
-filtered and decimated to 16 kHz: at low rates it never ends on some high notes.
+filtered and decimated to 16 kHz: at low rates it never ends on some high notes. It
+gets a copy of the sound font with the root keys where it looks for them.
 
 Authors
  * The pengi-plugin authors, 2026
 """
 
+import atexit
 import importlib.util
-from functools import lru_cache
+import shutil
+import tempfile
+from functools import cache, lru_cache
 from pathlib import Path
 from threading import get_ident
 
 import numpy as np
+
+from pengi_plugin.corpora.root_keys import apply_root_keys
 
 SAMPLE_RATE = 16000
 SYNTH_RATE = 48000
@@ -115,4 +121,13 @@ def level(wave: np.ndarray) -> float:
 def _synthesizer(rate: int, thread: int):  # one for each thread
     from symusic import Synthesizer
 
-    return Synthesizer(sf_path=sound_font(), sample_rate=rate, quality=4)
+    return Synthesizer(sf_path=_playable_font(), sample_rate=rate, quality=4)
+
+
+@cache
+def _playable_font() -> str:
+    folder = Path(tempfile.mkdtemp(prefix="sound_font_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / SOUND_FONT
+    path.write_bytes(apply_root_keys(Path(sound_font()).read_bytes()))
+    return str(path)

@@ -58,14 +58,14 @@ def build_frozen(
                 "config needs model_type (such as gpt2); "
                 f"got the keys {sorted(config)}."
             )
-        model = auto_class.from_config(AutoConfig.for_model(**config))
+        model = auto_class.from_config(AutoConfig.for_model(**config)).float()
     else:
         if not is_local(source):
             logger.info("Loading %s from the Hugging Face hub or its cache.", source)
         model = auto_class.from_pretrained(
             source, dtype=torch.float32, **from_pretrained
         )
-    return model.float().eval().requires_grad_(False)
+    return model.eval().requires_grad_(False)
 
 
 def is_local(source: str | os.PathLike) -> bool:

@@ -122,7 +122,8 @@ class SequencePrefixMapper(nn.Module):
         super().__init__()
         self.d_model = d_model
         self.n_prefix = n_prefix
-        self.prefix_const = nn.Parameter(torch.randn(n_prefix, d_model))
+        # Of about the length of a token embedding, so that the LM's layers count.
+        self.prefix_const = nn.Parameter(torch.randn(n_prefix, d_model) / d_model**0.5)
         self.layers = nn.ModuleList(
             Block(d_model, n_head, mlp_ratio) for _ in range(n_layer)
         )

@@ -63,8 +63,9 @@ def test_answers_of_a_run_with_more_processes_are_used(tmp_path):
     answer_rows(ROWS[:2], Asked(), tmp_path, SETTINGS)
     (tmp_path / "answers-0.jsonl").rename(tmp_path / "answers-5.jsonl")
     rest = Asked()
-    answer_rows(ROWS[:3], rest, tmp_path, SETTINGS)
+    answers = answer_rows(ROWS[:3], rest, tmp_path, SETTINGS)
     assert rest.ids == ["clip 2"]
+    assert [answer["id"] for answer in answers] == ["clip 0", "clip 1", "clip 2"]
 
 
 def test_answers_to_another_prompt_are_never_mixed_in(tmp_path):
@@ -106,12 +107,7 @@ with open(f"{sys.argv[1]}/seen-by-{rank}.json", "w") as file:
 def test_two_processes_share_the_clips_and_both_see_all_answers(tmp_path, root):
     (tmp_path / "script.py").write_text(SCRIPT)
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command = [
-        *launch,
-        "--nproc_per_node=2",
-        str(tmp_path / "script.py"),
-        str(tmp_path),
-    ]
+    launch += ["--nproc_per_node=2", str(tmp_path / "script.py")]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     subprocess.run([*launch, str(tmp_path)], check=True, env=environment, timeout=300)
     seen = [
