@@ -13,6 +13,7 @@ Authors
 """
 
 import struct
+from itertools import pairwise
 
 SAMPLE_ID, ROOT_KEY = 53, 58
 
@@ -83,7 +84,7 @@ def _zones(font: bytes, parts: dict):
     """Yield the zones of all instruments: generator -> its place in the file."""
     (bag, bag_end), (generators, _) = parts[b"ibag"], parts[b"igen"]
     firsts = [struct.unpack_from("<H", font, at)[0] for at in range(bag, bag_end, 4)]
-    for first, last in zip(firsts, firsts[1:]):
+    for first, last in pairwise(firsts):
         places = range(generators + 4 * first, generators + 4 * last, 4)
         yield {struct.unpack_from("<H", font, place)[0]: place for place in places}
 

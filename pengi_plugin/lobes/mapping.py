@@ -221,6 +221,8 @@ class MLPPrefixMapper(nn.Module):
             nn.Tanh(),
             nn.Linear(d_hidden, n_prefix * d_model),
         )
+        # Pengi's embeddings have unit length: unit weights give unit values.
+        nn.init.normal_(self.mlp[0].weight)
 
     def forward(self, embedding: Tensor) -> Tensor:
         """Map [batch, d_embedding] to [batch, n_prefix, d_model]."""
