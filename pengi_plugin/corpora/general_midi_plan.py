@@ -40,7 +40,7 @@ VELOCITIES = {"soft": (24, 48), "medium": (64, 84), "loud": (100, 124)}
 #: Registers -> MIDI pitches; pitches between them belong to none.
 LOW_BELOW, HIGH_FROM = 54, 66
 
-#: Instruments that are left out: the synthesizer's filter is unstable on the whistle.
+#: Left out: the synthesizer's filter is unstable on the whistle.
 UNPLAYABLE = (79,)
 
 #: Program -> pitches for which the sound font has no sound.
