@@ -5,6 +5,7 @@ import csv
 import numpy as np
 import pytest
 
+from pengi_plugin.protocols import asking
 from pengi_plugin.protocols.asking import audio_embeddings, generated_answers
 from pengi_plugin.protocols.close_ended import (
     class_targets,
@@ -132,3 +133,17 @@ def test_answers_are_written_with_their_clips(session, rows):
     assert answers[1] == "rain falling"
     assert '"answer": "rain falling"' in text
     assert rows[1]["wav"] in text
+
+
+def test_only_the_part_of_an_answer_that_holds_the_class_counts(session, clips, model):
+    model.words = {500: "dog, rain rain rain", 1000: "rain, dog dog dog"}
+    rows = [clips(500, "a", label="dog"), clips(1000, "b", label="rain")]
+    first, _ = single_label(session, rows, CLASSES, ways=["similarity"], part=0)
+    whole, _ = single_label(session, rows, CLASSES, ways=["similarity"])
+    assert (first.value, whole.value) == (1.0, 0.0)
+
+
+def test_many_classes_are_scored_a_batch_at_a_time(session, rows, monkeypatch):
+    monkeypatch.setattr(asking, "ANSWER_BATCH", 2)
+    score, _ = single_label(session, rows, CLASSES, ways=["likelihood"])
+    assert score.value == 6 / 8
