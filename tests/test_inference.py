@@ -22,13 +22,12 @@ def hparams(root):
     with open(root / "hparams" / "model" / "tiny.yaml") as file:
         hparams = load_hyperpyyaml(file)
     hparams["pengi"].eval()
-    larger = {"lm": 20, "audio_encoder": 10, "audio_mapper": 20, "text_mapper": 5}
+    larger = {"audio_encoder": 10, "audio_mapper": 20, "text_mapper": 5}
     with torch.no_grad():  # answers that depend on the sound and on the prompt
         for part, factor in larger.items():
             for weight in hparams[part].parameters():
                 if weight.dim() == 2:
                     weight.mul_(factor)
-        hparams["lm"].model.transformer.wte.weight.mul_(0.15)
     return hparams
 
 

@@ -1,7 +1,5 @@
 """A trained run becomes a folder that answers and that training continues from."""
 
-import re
-
 import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml, resolve_references
@@ -39,9 +37,11 @@ def hparams_file(root, tmp_path_factory):
     config = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16}
     config |= {"vocab_size": 4000, "bos_token_id": 1, "eos_token_id": 2}
     PrefixLM(config=config).model.save_pretrained(folder / "lm")
-    tiny = (root / "hparams" / "model" / "tiny.yaml").read_text()
-    tiny = re.sub(r"\n    config: .*", f"\n    source: {folder}/lm", tiny)
-    (folder / "tiny.yaml").write_text(tiny)
+    tiny = YAML().load(root / "hparams" / "model" / "tiny.yaml")
+    for part in ("lm", "text_encoder"):
+        del tiny[part]["config"]
+        tiny[part]["source"] = f"{folder}/lm"
+    YAML().dump(tiny, folder / "tiny.yaml")
     (folder / "train.yaml").write_text(TRAINING_YAML)
     return folder / "train.yaml"
 

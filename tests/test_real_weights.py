@@ -52,7 +52,8 @@ def test_smollm2_continues_a_prefix_of_its_own_embeddings(hparams):
     logits, _ = lm.prefill(lm.embed(ids))
     assert tokenizer.decode_ids([logits.argmax().item()]) == " Paris"
     good, bad = (
-        torch.tensor([tokenizer.encode_as_ids(text)]) for text in (" Paris.", " Tuesday.")
+        torch.tensor([tokenizer.encode_as_ids(text)])
+        for text in (" Paris.", " Tuesday.")
     )
     prefix = lm.embed(ids)
     assert lm.answer_log_probs(prefix, good).sum() > (

@@ -14,7 +14,9 @@ PAGES = [ROOT / "README.md", CARDS / "model_card.md", CARDS / "exported_model_ca
 
 def snippets(page):
     """Return the blocks of Python of a page that use a model."""
-    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    blocks = re.findall(
+        r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
+    )
     return [block for block in blocks if "AudioLanguageModel" in block]
 
 
