@@ -1,4 +1,4 @@
-"""Weights of one part of a model: a module in, a safetensors file out, and back.
+"""Weights on disk: checkpoints of a run, and a model's parts as safetensors files.
 
 SpeechBrain's ``Pretrainer`` loads a module with ``strict=False``: a part that
 does not fit would stay random without a word. Give ``load_part`` as its custom
@@ -9,7 +9,46 @@ import os
 from pathlib import Path
 
 from safetensors.torch import load_model, save_model
+from speechbrain.utils.checkpoints import Checkpoint, Checkpointer
 from torch import nn
+
+#: An empty file that is written into a checkpoint last.
+WHOLE = "WHOLE"
+
+
+class WholeCheckpointer(Checkpointer):
+    """A Checkpointer that never takes up a checkpoint that was cut off.
+
+    SpeechBrain writes ``CKPT.yaml`` first, which makes a folder a checkpoint: a
+    process killed while it saves leaves one that cannot be loaded. Here a last file
+    says that a checkpoint is whole; those without it are not seen.
+
+    Arguments
+    ---------
+    checkpoints_dir : str
+        Where checkpoints are.
+    recoverables : dict
+        Name -> what is saved and loaded.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> checkpointer = WholeCheckpointer(folder, {"layer": nn.Linear(2, 3)})
+    >>> _ = checkpointer.save_checkpoint()
+    >>> len(checkpointer.list_checkpoints())
+    1
+    """
+
+    def save_checkpoint(self, *args, **kwargs) -> Checkpoint | None:
+        """Save as ``Checkpointer`` does; None on other than the main process."""
+        checkpoint = super().save_checkpoint(*args, **kwargs)
+        if checkpoint is not None:
+            (checkpoint.path / WHOLE).touch()
+        return checkpoint
+
+    def list_checkpoints(self) -> list[Checkpoint]:
+        """Return the checkpoints that are whole."""
+        return [c for c in super().list_checkpoints() if (c.path / WHOLE).exists()]
 
 
 def save_part(module: nn.Module, path: str | os.PathLike) -> None:

@@ -120,8 +120,7 @@ def fit(hparams: dict, run_opts: dict, rows: dict[str, dict]) -> PengiBrain:
     brain : PengiBrain
         Trained; ``test`` loads its best checkpoint.
     """
-    if if_main_process():
-        hparams["tensorboard_logger"] = hparams["tensorboard_logger"]()
+    hparams["tensorboard_logger"] = hparams["tensorboard_logger"]()
     brain = PengiBrain(
         hparams["modules"],
         hparams["opt_class"],

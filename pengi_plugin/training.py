@@ -10,6 +10,7 @@ import speechbrain as sb
 import torch
 from speechbrain.dataio.dataio import length_to_mask
 from speechbrain.dataio.dataset import FilteredSortedDynamicItemDataset
+from speechbrain.utils.distributed import if_main_process
 from torch import Tensor
 from torch import distributed as dist
 
@@ -130,9 +131,7 @@ class PengiBrain(sb.Brain):
         if stage == sb.Stage.TRAIN:
             self.train_losses = losses
         elif stage == sb.Stage.VALID:
-            samples = self.sample_answers()
-            if sb.utils.distributed.if_main_process():
-                self.log_epoch(epoch, losses, samples)
+            self.log_epoch(epoch, losses, self.sample_answers())
             self.checkpointer.save_and_keep_only(
                 meta={"loss": losses["loss"]}, min_keys=["loss"]
             )
@@ -166,23 +165,20 @@ class PengiBrain(sb.Brain):
         ]
 
     def log_epoch(self, epoch: int, losses: dict, samples: list[dict]) -> None:
-        """Write one epoch to the text log and, if given, to TensorBoard."""
+        """Write one epoch to the text log and to TensorBoard."""
         stats = {"epoch": epoch, "lr": self.optimizer.param_groups[0]["lr"]}
-        self.hparams.train_logger.log_stats(
-            stats, train_stats=self.train_losses, valid_stats=losses
-        )
-        for sample in samples:
-            logger.info(
-                "{prompt} -> {answer} (reference: {reference})".format(**sample)
-            )
-        board = getattr(self.hparams, "tensorboard_logger", None)
-        if board is not None:
-            board.log_stats(stats, train_stats=self.train_losses, valid_stats=losses)
-            text = "\n\n".join(
-                "{prompt} → **{answer}** ({reference})".format(**sample)
-                for sample in samples
-            )
-            board.writer.add_text("answers", text, epoch)
+        # SpeechBrain's loggers write on the main process, but all must call them.
+        for log in (self.hparams.train_logger, self.hparams.tensorboard_logger):
+            log.log_stats(stats, train_stats=self.train_losses, valid_stats=losses)
+        if not if_main_process():
+            return
+        lines = [
+            "{prompt} -> {answer} (reference: {reference})".format(**s) for s in samples
+        ]
+        for line in lines:
+            logger.info(line)
+        writer = self.hparams.tensorboard_logger.writer
+        writer.add_text("answers", "\n\n".join(lines), epoch)
 
     def generate(self, dataset, loader_kwargs: dict, **best) -> dict[str, str]:
         """Write an answer for every row of a dataset, ranks sharing the clips.
