@@ -31,7 +31,7 @@ def test_a_part_of_another_shape_or_name_is_refused_by_name(tmp_path):
     save_part(nn.Linear(3, 4), tmp_path / "part.safetensors")
     with pytest.raises(ValueError, match="size mismatch for weight"):
         load_part(nn.Linear(3, 5), tmp_path / "part.safetensors")
+    part = nn.Linear(3, 4)
+    part.extra = nn.Parameter(torch.zeros(1))
     with pytest.raises(ValueError, match="extra"):
-        part = nn.Linear(3, 4)
-        part.extra = nn.Parameter(torch.zeros(1))
         load_part(part, tmp_path / "part.safetensors")
