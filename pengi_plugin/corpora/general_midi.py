@@ -39,7 +39,7 @@ from pengi_plugin.corpora.soundfont import SAMPLE_RATE, level, render
 logger = logging.getLogger(__name__)
 
 #: Counted up when the same arguments give other clips or words.
-VERSION = 2
+VERSION = 3
 
 #: Level of an event, in dB below full scale: at velocity 0, and per velocity.
 SOFTEST, PER_VELOCITY = -46.0, 0.25

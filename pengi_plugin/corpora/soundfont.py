@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from functools import cache, lru_cache
 from pathlib import Path
-from threading import get_ident
+from threading import Lock
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from pengi_plugin.corpora.root_keys import apply_root_keys
 SAMPLE_RATE = 16000
 SYNTH_RATE = 48000
 SOUND_FONT = "TimGM6mb.sf2"
+
+#: Two synthesizers that render at a time spoil each other's output.
+RENDERING = Lock()
 
 #: Length of the stretch over which a level is measured, in seconds.
 LEVEL_WINDOW = 0.05
@@ -97,7 +100,8 @@ def render(
     # Rendering ends with the last note: one beyond the clip keeps what rings on.
     track.notes.append(Note(seconds * stretch, 0.1, pitch, 1, ttype="second"))
     score.tracks.append(track)
-    wave = np.asarray(_synthesizer(rate, get_ident()).render(score, stereo=False))[0]
+    with RENDERING:
+        wave = np.array(_synthesizer(rate).render(score, stereo=False))[0]
     wave = resample_poly(wave, 1, SYNTH_RATE // SAMPLE_RATE).astype(np.float32)
     n_sample = round(seconds * SAMPLE_RATE)
     return np.pad(wave[:n_sample], (0, max(n_sample - len(wave), 0)))
@@ -118,7 +122,7 @@ def level(wave: np.ndarray) -> float:
 
 
 @lru_cache(maxsize=32)
-def _synthesizer(rate: int, thread: int):  # one for each thread
+def _synthesizer(rate: int):
     from symusic import Synthesizer
 
     return Synthesizer(sf_path=_playable_font(), sample_rate=rate, quality=4)

@@ -1,6 +1,7 @@
 import json
 import logging
 from collections import Counter, defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
 import numpy as np
@@ -241,6 +242,14 @@ def test_prepared_clips_are_what_the_manifest_says(prepared):
     tasks = {row["task"] for row in manifest.values()}
     assert len(tasks) == 6
     assert (prepared / "left_out.csv").read_text() == "wav,reason\n"
+
+
+def test_clips_are_the_same_however_many_are_rendered_at_a_time():
+    clips = plan_clips("train", 150)
+    alone = [mix_clip(clip)[0] for clip in clips]
+    with ThreadPoolExecutor(4) as pool:
+        together = [wave for wave, _ in pool.map(mix_clip, clips)]
+    assert all(np.array_equal(wave, other) for wave, other in zip(alone, together))
 
 
 def test_a_second_preparation_does_nothing(prepared, caplog):
