@@ -31,6 +31,9 @@ def make_font(headers, zones):
 def keys_of_zones(font):
     """Follow every zone to its sample header; return the headers' keys."""
     assert struct.unpack_from("<I", font, 4)[0] == len(font) - 8
+    assert struct.unpack_from("<I", font, font.index(b"pdta") - 4)[0] == len(
+        font[font.index(b"pdta") :]
+    )
     start = font.index(b"shdr") + 8
     (size,) = struct.unpack_from("<I", font, start - 4)
     assert start + size == len(font)
