@@ -76,16 +76,16 @@ def test_the_whole_model_trains_and_leaves_the_real_weights_alone(hparams):
     assert answer[-1] == hparams["eos_index"]
     frozen = {k: v.clone() for k, v in pengi.lm.state_dict().items()}
     trained = [p for p in pengi.parameters() if p.requires_grad]
-    optimizer = torch.optim.Adam(trained, 3e-4)
+    optimizer = torch.optim.Adam(trained, 1e-3)
     wav = torch.randn(2, int(hparams["clip_seconds"] * hparams["sample_rate"])) / 10
     losses = []
-    for _ in range(12):
+    for _ in range(30):
         ids = torch.tensor([answer, answer])
         loss = -pengi(wav, torch.ones(2), ["what is it?"] * 2, ids).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert min(losses[-3:]) < 0.8 * losses[0]
+    assert min(losses[-10:]) < 0.8 * losses[0], losses
     for key, value in pengi.lm.state_dict().items():
         assert torch.equal(value, frozen[key]), key
