@@ -1,4 +1,4 @@
-"""Prefixes or answers and a list of labels in, one score per label out.
+"""A recording, prefixes or answers and a list of labels in, a score per label out.
 
 Pengi (Deshmukh et al., NeurIPS 2023, section 4) turns text into classes in two
 ways: the label nearest to the generated answer in the text encoder's space, or the
@@ -9,52 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
-@torch.inference_mode()
-def label_log_probs(lm, prefix: Tensor, label_ids: list[list[int]]) -> Tensor:
-    """Return the log-probability of each label after each prefix.
-
-    Each prefix is read once; all labels are scored in one batch over its cache.
-
-    Arguments
-    ---------
-    lm : PrefixLM
-        The language model.
-    prefix : torch.Tensor
-        [clip, prefix, d_model]
-    label_ids : list of list of int
-        The tokens of each label, end mark included.
-
-    Returns
-    -------
-    log_probs : torch.Tensor
-        Total natural log-probability of each label's tokens [clip, label].
-
-    Example
-    -------
-    >>> from pengi_plugin.lobes.prefix_lm import PrefixLM
-    >>> lm = PrefixLM(config={"model_type": "gpt2", "n_layer": 1, "n_head": 2,
-    ...     "n_embd": 8, "vocab_size": 11})
-    >>> label_log_probs(lm, torch.randn(3, 5, 8), [[1, 2], [3, 4, 0]]).shape
-    torch.Size([3, 2])
-    """
-    n_clip, n_label = len(prefix), len(label_ids)
-    logits, state = lm.prefill(prefix)
-    state.repeat(n_label)
-    logits = logits.repeat_interleave(n_label, dim=0)
-    n_token = max(map(len, label_ids))
-    rows = [ids + [0] * (n_token - len(ids)) for ids in label_ids]
-    ids = torch.tensor(rows, device=prefix.device).repeat(n_clip, 1)
-    lengths = [len(ids) for ids in label_ids]
-    lengths = torch.tensor(lengths, device=prefix.device).repeat(n_clip)
-    total = torch.zeros(n_clip * n_label, device=prefix.device)
-    for step in range(n_token):
-        if step > 0:
-            logits = lm.step(ids[:, step - 1], state)
-        log_probs = logits.log_softmax(-1, dtype=torch.float32)
-        chosen = log_probs.gather(1, ids[:, step : step + 1])[:, 0]
-        total += chosen.masked_fill(step >= lengths, 0.0)
-    return total.view(n_clip, n_label)
+#: What ``classify_file`` asks.
+CLASSIFY_PROMPT = "this is a sound of"
 
 
 @torch.inference_mode()
@@ -94,3 +50,50 @@ def cut_to_fit(encoder, text: str) -> str:
     while len(encoder.prompt_ids(text)) > encoder.max_tokens and text:
         text = text.rpartition(" ")[0]
     return text
+
+
+@torch.inference_mode()
+def classify_file(
+    model,
+    path,
+    labels: list[str],
+    prompt: str = CLASSIFY_PROMPT,
+    method: str = "similarity",
+) -> list[tuple[str, float]]:
+    """Rank labels for a recording, the best first.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Who listens.
+    path : str
+        Audio file.
+    labels : list of str
+        Names of the classes, as they would stand in an answer.
+    prompt : str
+        What the model is asked.
+    method : str
+        ``"similarity"``: the cosine between the generated answer and each label
+        in the text encoder's space. ``"likelihood"``: the total log-probability
+        of each label and the end mark, all in one batch over one prefix.
+
+    Returns
+    -------
+    ranking : list of (str, float)
+        Labels with their scores.
+    """
+    if method not in ("similarity", "likelihood") or not labels:
+        raise ValueError(
+            "classify_file needs labels, and 'similarity' or 'likelihood' as "
+            f"method; got method={method!r} and {len(labels)} labels."
+        )
+    clips, lengths = model.load_clip(path)[None], torch.ones(1)
+    if method == "similarity":
+        answers, _ = model.generate_batch(clips, lengths, prompt)
+        answer, *points = model.embed_texts(answers + list(labels))
+        scores = torch.stack(points) @ answer
+    else:
+        prefix = model.encode_batch(clips, lengths, prompt)
+        scores = model.score_answers(prefix, labels)[0]
+    ranking = zip(labels, scores.tolist())
+    return sorted(ranking, key=lambda item: item[1], reverse=True)

@@ -327,7 +327,7 @@ def test_ranked_answers_come_best_first_with_their_own_scores(model, record, noi
     prefix = model.encode_batch(
         model.load_clip(path)[None], torch.ones(1), "what is it?"
     )
-    searcher = model._searcher(beam_size=4)
+    searcher = model.make_searcher(beam_size=4)
     searcher.topk, searcher.return_topk = 4, True
     tokens, lengths, _, _ = searcher(prefix)
     for row, (answer, score) in enumerate(ranked):
@@ -413,7 +413,7 @@ def test_likelihood_ranks_labels_by_their_scores(model, record, monkeypatch):
 
 def test_similarity_finds_the_label_that_is_the_answer(model, record, monkeypatch):
     path = record("clip.wav")
-    monkeypatch.setattr(model, "_answers", lambda *_, **__: (["siren"], [[]]))
+    monkeypatch.setattr(model, "generate_batch", lambda *_, **__: (["siren"], [[]]))
     (best, score), *others = model.classify_file(path, LABELS)
     assert best == "siren"
     assert score == pytest.approx(1.0, abs=1e-5)
