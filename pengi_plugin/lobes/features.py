@@ -7,6 +7,7 @@ Authors
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.distributed.nn.functional import all_reduce
 from torchaudio.functional import melscale_fbanks
 
@@ -159,23 +160,30 @@ class MelBatchNorm(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """Normalise [batch, frame, mel], in float32."""
-        mean, var = self.running_mean, self.running_var
-        if self.training:
-            mean, var, n = batch_statistics(mel)
-            with torch.no_grad():
-                unbiased = var * (n / (n - 1).clamp(min=1))
-                self.running_mean.lerp_(mean, self.momentum)
-                self.running_var.lerp_(unbiased, self.momentum)
+        if not self.training or not distributed():
+            return F.batch_norm(
+                mel.transpose(1, 2),
+                *(self.running_mean, self.running_var, self.weight, self.bias),
+                *(self.training, self.momentum, self.eps),
+            ).transpose(1, 2)
+        mean, var, n = batch_statistics(mel)
+        with torch.no_grad():
+            unbiased = var * (n / (n - 1).clamp(min=1))
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(unbiased, self.momentum)
         scale = self.weight * torch.rsqrt(var + self.eps)
         return (mel - mean) * scale + self.bias
+
+
+def distributed() -> bool:
+    """Tell whether this process is one of several."""
+    return dist.is_available() and dist.is_initialized()
 
 
 def batch_statistics(mel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean [mel], biased variance [mel] and count [1] over all processes."""
     var, mean = torch.var_mean(mel, dim=(0, 1), correction=0)
     n = mel.new_full((1,), mel.shape[0] * mel.shape[1])
-    if not dist.is_available() or not dist.is_initialized():
-        return mean, var, n
     n_here, mean_here, var_here = n.double(), mean.double(), var.double()
     square_here = var_here + mean_here.square()
     sums = torch.cat([n_here, n_here * mean_here, n_here * square_here])

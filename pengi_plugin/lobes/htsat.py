@@ -11,6 +11,7 @@ Authors
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -190,6 +191,41 @@ class PatchEmbedding(nn.Module):
         return self.norm(self.proj(image.unsqueeze(1)).permute(0, 2, 3, 1))
 
 
+class ConvStem(nn.Module):
+    """Embed each patch with what is around it: 3 x 3 convolutions that halve the image.
+
+    In place of ``PatchEmbedding``, for encoders that start from scratch: Xiao, Singh,
+    Mintun, Darrell, Dollár and Girshick, *Early Convolutions Help Transformers See
+    Better*, NeurIPS 2021. Their batch norm is over the whole batch of all processes.
+    """
+
+    def __init__(self, dim: int, patch_size: int):
+        super().__init__()
+        n_halving = patch_size.bit_length() - 1
+        if patch_size != 2**n_halving or dim * 2 % patch_size:
+            raise ValueError(
+                "conv_stem needs a patch_size that is a power of 2 and divides "
+                f"2 * dim; got patch_size={patch_size}, dim={dim}."
+            )
+        widths = [1, *(dim // 2**i for i in reversed(range(n_halving)))]
+        self.convs = nn.ModuleList(
+            nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
+            for before, after in pairwise(widths)
+        )
+        self.batch_norms = nn.ModuleList(MelBatchNorm(width) for width in widths[1:])
+        self.proj = nn.Linear(dim, dim)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map [batch, pixel row, pixel column] to [batch, row, column, dim]."""
+        x = image.unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        for conv, norm in zip(self.convs, self.batch_norms, strict=True):
+            x = conv(x).permute(0, 2, 3, 1)
+            shape = x.shape  # [batch, row, column, channel]
+            x = F.gelu(norm(x.flatten(1, 2).float())).view(shape).permute(0, 3, 1, 2)
+        return self.norm(self.proj(x.permute(0, 2, 3, 1)))
+
+
 class Stage(nn.Module):
     """Blocks on one grid of tokens, then perhaps a patch merging."""
 
@@ -240,6 +276,9 @@ class HTSAT(nn.Module):
         Whether each place in the map of patches has a learned vector of its own.
         CLAP has none. A small encoder that starts from scratch may learn sooner
         with it which sounds are high and which are low.
+    conv_stem : bool
+        Whether patches are embedded by overlapping convolutions, see ``ConvStem``,
+        not one by one. CLAP's are not. From scratch, a small encoder learns sooner.
 
     Example
     -------
@@ -262,6 +301,7 @@ class HTSAT(nn.Module):
         mlp_ratio: float = 4.0,
         drop_path: float = 0.1,
         absolute_position: bool = False,
+        conv_stem: bool = False,
     ):
         super().__init__()
         check_sizes(n_mels, spec_size, patch_size, depths, heads, window)
@@ -270,7 +310,8 @@ class HTSAT(nn.Module):
         self.n_frames = spec_size * self.n_pieces
         self.d_audio = dim * 2 ** (len(depths) - 1)
         self.bn0 = MelBatchNorm(n_mels)
-        self.patch_embed = PatchEmbedding(dim, patch_size)
+        embed = ConvStem if conv_stem else PatchEmbedding
+        self.patch_embed = embed(dim, patch_size)
         self.absolute_pos_embed = None
         if absolute_position:
             side = spec_size // patch_size

@@ -132,7 +132,14 @@ class Pengi(nn.Module):
         prefix : torch.Tensor
             [batch, 2 * n_prefix, d_model], audio first.
         """
-        audio = self.audio_mapper(self.encode_audio(wavs, wav_lens))
+        embedding = self.encode_audio(wavs, wav_lens)
+        return self.make_prefix(embedding, prompts, clip_index)
+
+    def make_prefix(
+        self, embedding: Tensor, prompts: list[str], clip_index: Tensor | None = None
+    ) -> Tensor:
+        """Return what ``encode`` does, for clips embedded as [clip, d_embedding]."""
+        audio = self.audio_mapper(embedding)
         if clip_index is not None:
             audio = audio[clip_index]
         if len(prompts) != len(audio):
@@ -153,7 +160,8 @@ class Pengi(nn.Module):
         answer_ids: Tensor,
         answer_mask: Tensor | None = None,
         clip_index: Tensor | None = None,
-    ) -> Tensor:
+        with_embedding: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Return the log-probability of each answer token (Eq. 3).
 
         Arguments
@@ -170,15 +178,21 @@ class Pengi(nn.Module):
             True where a token counts [batch, token]; None when all do.
         clip_index : torch.Tensor
             The clip that each prompt is about [batch]; see ``encode``.
+        with_embedding : bool
+            Whether to return the clips' embeddings too.
 
         Returns
         -------
         log_probs : torch.Tensor
             Natural logarithms [batch, token]; 0 at padding. The training loss is
             minus their mean over the tokens that count.
+        embedding : torch.Tensor
+            [clip, d_embedding], only ``with_embedding``.
         """
-        prefix = self.encode(wavs, wav_lens, prompts, clip_index)
-        return self.lm.answer_log_probs(prefix, answer_ids, answer_mask)
+        embedding = self.encode_audio(wavs, wav_lens)
+        prefix = self.make_prefix(embedding, prompts, clip_index)
+        log_probs = self.lm.answer_log_probs(prefix, answer_ids, answer_mask)
+        return (log_probs, embedding) if with_embedding else log_probs
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return the state dict without the frozen parts."""

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from pengi_plugin.lobes.htsat import HTSAT, Block, PatchMerging, shift_mask
+from pengi_plugin.lobes.htsat import HTSAT, Block, ConvStem, PatchMerging, shift_mask
 
 SMALL = {"n_mels": 16, "spec_size": 32, "dim": 8, "window": 4}
 
@@ -176,3 +176,34 @@ def test_a_spectrogram_of_another_size_is_refused_with_its_shape(shape):
     )
     with pytest.raises(ValueError, match=message):
         small_htsat()(torch.zeros(shape))
+
+
+def test_the_conv_stem_is_torchs_convolutions_and_batch_norms():
+    torch.manual_seed(0)
+    stem, layers = ConvStem(dim=8, patch_size=4), []
+    for conv, norm in zip(stem.convs, stem.batch_norms, strict=True):
+        torch_norm = torch.nn.BatchNorm2d(norm.weight.numel())
+        torch.nn.init.normal_(norm.weight)
+        torch_norm.load_state_dict(norm.state_dict(), strict=False)
+        layers += [conv, torch_norm, torch.nn.GELU()]
+    image = torch.randn(3, 32, 16)
+    expected = torch.nn.Sequential(*layers)(image.unsqueeze(1)).permute(0, 2, 3, 1)
+    expected = stem.norm(stem.proj(expected))
+    assert expected.shape == (3, 8, 4, 8)
+    torch.testing.assert_close(stem(image), expected)
+    running = layers[1].running_var
+    torch.testing.assert_close(stem.batch_norms[0].running_var, running)
+
+
+def test_the_conv_stem_sees_beyond_a_patch():
+    stem = ConvStem(dim=8, patch_size=4).eval()
+    image = torch.zeros(1, 16, 16)
+    touched = image.index_fill(2, torch.tensor([3]), 1.0)  # last column of a patch
+    changed = (stem(touched) - stem(image)).abs().amax(dim=(0, 1, 3)) > 1e-6
+    assert changed.tolist() == [True, True, False, False]
+
+
+@pytest.mark.parametrize(("dim", "patch_size"), [(8, 6), (4, 16)])
+def test_a_conv_stem_refuses_sizes_that_do_not_halve(dim, patch_size):
+    with pytest.raises(ValueError, match=f"patch_size={patch_size}, dim={dim}"):
+        ConvStem(dim, patch_size)
