@@ -148,7 +148,9 @@ class ClipDataset(DynamicItemDataset):
         for row_id, row in rows.items():
             prompt, answer = apply(row["task"], {"id": row_id, **row}, templates)
             words = {"id": row_id, "task": row["task"]}
-            clips[str(row["wav"])].append({**words, "prompt": prompt, "answer": answer})
+            words |= {"prompt": prompt, "answer": answer}
+            words["says"] = prompt == templates[row["task"]].prompt
+            clips[str(row["wav"])].append(words)
         _check_files(clips)
         corpora = {str(row["wav"]): row.get("corpus", "") for row in rows.values()}
         super().__init__(
@@ -156,7 +158,7 @@ class ClipDataset(DynamicItemDataset):
                 wav: {"wav_path": wav, "rows": pairs, "corpus": corpora[wav]}
                 for wav, pairs in clips.items()
             },
-            output_keys=["id", "wav", "pairs"],
+            output_keys=["id", "wav", "pairs", "said_ids"],
         )
         self.sample_rate = sample_rate
         self.n_sample = round(clip_seconds * sample_rate)
@@ -169,6 +171,7 @@ class ClipDataset(DynamicItemDataset):
         self.epoch = 0
         self.add_dynamic_item(self._read, takes="wav_path", provides="wav")
         self.add_dynamic_item(self._draw, takes=["id", "rows"], provides="pairs")
+        self.add_dynamic_item(self._say, takes="rows", provides="said_ids")
 
     def set_epoch(self, epoch: int) -> None:
         """Draw anew: rows and crops depend on the epoch."""
@@ -215,6 +218,19 @@ class ClipDataset(DynamicItemDataset):
         ]
         order = sorted(range(len(rows)), key=keys.__getitem__, reverse=True)
         return [rows[i] for i in order[: self.pairs_per_clip]]
+
+    def _say(self, rows: list[dict]) -> Tensor:
+        """Return the distinct tokens of all answers to prompts that fit any clip.
+
+        "Yes" says nothing of a clip to one who does not know the question.
+        """
+        said = {
+            token
+            for row in rows
+            if row["says"]
+            for token in self.tokenizer.encode_as_ids(row["answer"])
+        }
+        return torch.tensor(sorted(said), dtype=torch.long)
 
     def answer_ids(self, answer: str) -> Tensor:
         """Return the tokens of an answer and its end mark [token]."""
@@ -300,8 +316,8 @@ class PairBatch:
     items : list of dict
         What ``ClipDataset`` yields.
 
-    ``wav`` and ``answer_ids`` are SpeechBrain's (data, relative lengths);
-    ``clip_index`` [pair] tells which clip a pair is about; ``id``, ``task``,
+    ``wav``, ``answer_ids`` and ``said_ids`` (the tokens said about a clip) are
+    SpeechBrain's (data, relative lengths); ``clip_index`` [pair] tells which clip a pair is about; ``id``, ``task``,
     ``prompt`` and ``answer`` are lists, one entry per pair.
     """
 
@@ -313,13 +329,20 @@ class PairBatch:
         self.prompt = [pair["prompt"] for pair in pairs]
         self.answer = [pair["answer"] for pair in pairs]
         self.clip_index = torch.repeat_interleave(counts)
-        self._clips = PaddedBatch([{"wav": item["wav"]} for item in items])
+        self._clips = PaddedBatch(
+            [{"wav": item["wav"], "said": item["said_ids"]} for item in items]
+        )
         self._pairs = PaddedBatch([{"ids": pair["answer_ids"]} for pair in pairs])
 
     @property
     def wav(self):
         """Clips [clip, sample] and relative lengths [clip]."""
         return self._clips.wav
+
+    @property
+    def said_ids(self):
+        """Distinct tokens said about the clips [clip, token], relative lengths [clip]."""
+        return self._clips.said
 
     @property
     def answer_ids(self):

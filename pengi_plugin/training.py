@@ -1,10 +1,12 @@
 """Train Pengi on (clip, prompt, answer) batches with SpeechBrain's Brain.
 
 One loss for every task: the cross-entropy of the answer's tokens given the
-prefix (Deshmukh et al., NeurIPS 2023, Eq. 3).
+prefix (Deshmukh et al., NeurIPS 2023, Eq. 3). An audio encoder that does not start
+from CLAP may be taught the words said about its clips beside it.
 """
 
 import logging
+from statistics import fmean
 
 import speechbrain as sb
 import torch
@@ -20,7 +22,8 @@ logger = logging.getLogger(__name__)
 class PengiBrain(sb.Brain):
     """Fit, validate and test Pengi.
 
-    ``modules`` holds ``pengi``; ``hparams`` holds ``model`` (a model YAML, for its
+    ``modules`` holds ``pengi`` and perhaps ``word_head`` (then ``hparams`` holds
+    ``word_loss_weight``); ``hparams`` holds ``model`` (a model YAML, for its
     tokenizer and searcher), ``seed``, ``lr``, ``n_warmup``, ``train_logger`` and
     ``lr_annealing`` (a schedule over all updates). Batches are ``PairBatch``es of
     ``pengi_plugin.dataio``. Set ``train_set`` to the data set whose draws follow the
@@ -31,20 +34,21 @@ class PengiBrain(sb.Brain):
     sample_batch = None
 
     def compute_forward(self, batch, stage):
-        """Return the answers' token log-probabilities [batch, token], their mask
-        and, when testing, the answers that the model writes."""
+        """Return the answers' token log-probabilities [batch, token], their mask,
+        when training the clips' embeddings, and when testing the answers that the
+        model writes."""
         batch = batch.to(self.device)
         wavs, wav_lens = batch.wav
         ids, id_lens = batch.answer_ids
         mask = length_to_mask((id_lens * ids.shape[1]).round(), ids.shape[1]).bool()
         if stage != sb.Stage.TEST:
-            log_probs = self.modules.pengi(
-                wavs, wav_lens, batch.prompt, ids, mask, batch.clip_index
+            log_probs, embedding = self.modules.pengi(
+                wavs, wav_lens, batch.prompt, ids, mask, batch.clip_index, True
             )
-            return log_probs, mask, None
+            return log_probs, mask, embedding, None
         prefix = self.pengi.encode(wavs, wav_lens, batch.prompt, batch.clip_index)
         log_probs = self.pengi.lm.answer_log_probs(prefix, ids, mask)
-        return log_probs, mask, self.search(prefix)
+        return log_probs, mask, None, self.search(prefix)
 
     def compute_objectives(self, outputs, batch, stage):
         """Return the cross-entropy per answer token, and note it per task.
@@ -53,7 +57,7 @@ class PengiBrain(sb.Brain):
         of them, so that n processes follow the gradient of one with n times the
         batch.
         """
-        log_probs, mask, answers = outputs
+        log_probs, mask, embedding, answers = outputs
         losses = -log_probs.sum(1)
         n_tokens = mask.sum(1)
         for task, loss, n_token in zip(
@@ -68,7 +72,18 @@ class PengiBrain(sb.Brain):
         if stage == sb.Stage.TRAIN and self.distributed_launch:
             dist.all_reduce(n_token)
             n_token = n_token / dist.get_world_size()
-        return losses.sum() / n_token
+        loss = losses.sum() / n_token
+        if stage == sb.Stage.TRAIN and "word_head" in self.modules:
+            word_loss = self.word_loss(embedding, batch)
+            self.word_losses.append(word_loss.item())
+            loss = loss + self.hparams.word_loss_weight * word_loss
+        return loss
+
+    def word_loss(self, embedding: Tensor, batch) -> Tensor:
+        """Return how badly the clips' embeddings tell the words said about them."""
+        said, lens = batch.said_ids
+        mask = length_to_mask((lens * said.shape[1]).round(), said.shape[1]).bool()
+        return self.modules.word_head(embedding, said, mask).mean()
 
     def search(self, prefix: Tensor) -> list[str]:
         """Write one answer for each prefix [batch, 2 * n_prefix, d_model]."""
@@ -122,6 +137,7 @@ class PengiBrain(sb.Brain):
         """Forget the last stage's sums."""
         self.task_totals: dict[str, list[float]] = {}
         self.answers: dict[str, str] = {}
+        self.word_losses: list[float] = []  # of this process
         if stage == sb.Stage.TRAIN and self.train_set is not None:
             self.train_set.set_epoch(epoch)
 
@@ -130,6 +146,8 @@ class PengiBrain(sb.Brain):
         losses = self.mean_losses()
         if stage == sb.Stage.TRAIN:
             self.train_losses = losses
+            if self.word_losses:
+                self.train_losses["word_loss"] = fmean(self.word_losses)
         elif stage == sb.Stage.VALID:
             self.log_epoch(epoch, losses, self.sample_answers())
             self.checkpointer.save_and_keep_only(

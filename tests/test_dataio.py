@@ -289,6 +289,15 @@ def test_a_batch_holds_each_clip_once_and_tells_whose_each_pair_is(rows):
     assert batch.answer_ids.data[1].tolist() == [2, 26, 0, 0, 0, 0, 0]
 
 
+def test_a_batch_says_each_clips_words_once_and_no_answers_to_its_questions(rows):
+    dataset = make_dataset({**rows, "a2": {**rows["a"], "labels": "ba"}})
+    said = PairBatch([dataset[3], dataset[0]]).said_ids
+    letters = sorted({ord(letter) - 96 for letter in "aaa, a" + "ba"})
+    assert said.data[1].tolist() == letters
+    assert (said.lengths * len(letters)).round().tolist() == [0, len(letters)]
+    assert PairBatch([dataset[3]]).said_ids.data.shape == (1, 0)
+
+
 def test_worker_processes_draw_what_the_main_process_draws(rows):
     dataset = make_dataset(rows, pairs_per_clip=2, random_crop=True)
     for epoch in (1, 2):

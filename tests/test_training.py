@@ -17,8 +17,9 @@ class Lookup(nn.Module):
         self.scale = nn.Parameter(torch.tensor(1.0))
         self.frozen = nn.Parameter(torch.tensor(1.0), requires_grad=False)
 
-    def forward(self, wavs, wav_lens, prompts, ids, mask, clip_index):
-        return -self.scale * self.frozen * ids.float() * mask
+    def forward(self, wavs, wav_lens, prompts, ids, mask, clip_index, with_embedding):
+        log_probs = -self.scale * self.frozen * ids.float() * mask
+        return (log_probs, wavs) if with_embedding else log_probs
 
 
 class Epoch:
@@ -63,6 +64,26 @@ def test_the_loss_is_the_mean_over_answer_tokens_in_all_and_per_task(brain):
     assert brain.mean_losses() == pytest.approx(
         {"loss": 13 / 4, "loss_captioning": 8 / 3, "loss_metadata": 5.0}
     )
+
+
+def test_a_word_head_adds_its_weighted_loss_in_training_alone(brain):
+    class Head(nn.Module):
+        def forward(self, embedding, said, mask):
+            assert torch.equal(embedding, torch.zeros(3, 4))
+            return (said * mask).sum(1).float()
+
+    batch = make_batch()
+    batch.said_ids = torch.tensor([[2, 3], [4, 9], [9, 9]]), torch.tensor([1, 0.5, 0])
+    brain.modules["word_head"] = Head()
+    brain.hparams.word_loss_weight = 10.0
+    losses = {}
+    for stage in (sb.Stage.TRAIN, sb.Stage.VALID):
+        outputs = brain.compute_forward(batch, stage)
+        losses[stage] = brain.compute_objectives(outputs, batch, stage).item()
+    assert losses[sb.Stage.VALID] == pytest.approx(13 / 4)
+    assert losses[sb.Stage.TRAIN] == pytest.approx(13 / 4 + 10 * (5 + 4 + 0) / 3)
+    brain.on_stage_end(sb.Stage.TRAIN, 0.0, 1)
+    assert brain.train_losses["word_loss"] == pytest.approx(3.0)
 
 
 def test_the_optimizer_gets_the_trainable_parameters_in_one_group(brain):
