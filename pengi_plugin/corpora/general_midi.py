@@ -39,7 +39,7 @@ from pengi_plugin.corpora.soundfont import SAMPLE_RATE, level, render
 logger = logging.getLogger(__name__)
 
 #: Counted up when the same arguments give other clips or words.
-VERSION = 3
+VERSION = 4
 
 #: Level of an event, in dB below full scale: at velocity 0, and per velocity.
 SOFTEST, PER_VELOCITY = -46.0, 0.25
@@ -65,7 +65,7 @@ def prepare_general_midi(
     Arguments
     ---------
     data_folder : str
-        Where the clips go: mono, 16 kHz, 2.56 s, Ogg Vorbis, about 10 kB each.
+        Where the clips go: mono, 16 kHz, 2.56 s, FLAC, about 22 kB each.
     manifest_folder : str
         Where the manifests go.
     n_train, n_valid, n_test : int
@@ -130,7 +130,7 @@ def render_clips(
     for clip in clips:
         checksum = zlib.crc32(repr((VERSION, clip)).encode())
         split, number = clip.clip_id.split("_")
-        paths[clip.clip_id] = f"{{data_root}}/{split}/{number}_{checksum:08x}.ogg"
+        paths[clip.clip_id] = f"{{data_root}}/{split}/{number}_{checksum:08x}.flac"
         path = Path(paths[clip.clip_id].format(data_root=folder))
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file():
@@ -187,7 +187,7 @@ def _write_clip(clip_and_path: tuple[Clip, Path]) -> list[str]:
     wave, silent = mix_clip(clip)
     if not silent:
         coded = io.BytesIO()
-        soundfile.write(coded, wave, SAMPLE_RATE, format="OGG", subtype="VORBIS")
+        soundfile.write(coded, wave, SAMPLE_RATE, format="FLAC")
         write_whole(path, coded.getvalue())
     return silent
 
