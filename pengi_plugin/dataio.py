@@ -317,8 +317,9 @@ class PairBatch:
         What ``ClipDataset`` yields.
 
     ``wav``, ``answer_ids`` and ``said_ids`` (the tokens said about a clip) are
-    SpeechBrain's (data, relative lengths); ``clip_index`` [pair] tells which clip a pair is about; ``id``, ``task``,
-    ``prompt`` and ``answer`` are lists, one entry per pair.
+    SpeechBrain's (data, relative lengths); ``clip_index`` [pair] tells which clip a
+    pair is about; ``id``, ``task``, ``prompt`` and ``answer`` are lists, one entry
+    per pair.
     """
 
     def __init__(self, items: Sequence[Mapping]):
@@ -341,7 +342,7 @@ class PairBatch:
 
     @property
     def said_ids(self):
-        """Distinct tokens said about the clips [clip, token], relative lengths [clip]."""
+        """Distinct tokens said of the clips [clip, token], relative lengths [clip]."""
         return self._clips.said
 
     @property

@@ -7,8 +7,8 @@ Authors
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.distributed.nn.functional import all_reduce
+from torch.nn import functional as F
 from torchaudio.functional import melscale_fbanks
 
 

@@ -8,7 +8,6 @@ Authors
  * The pengi-plugin authors, 2026
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,6 +29,7 @@ class WordHead(nn.Module):
 
     Example
     -------
+    >>> import torch
     >>> head = WordHead(d_embedding=4, vocab_size=10)
     >>> said = torch.tensor([[3, 7, 9], [2, 0, 0]])
     >>> mask = torch.tensor([[True, True, True], [True, False, False]])
