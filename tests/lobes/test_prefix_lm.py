@@ -1,7 +1,9 @@
 import pytest
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.activations import NewGELUActivation
 
-from pengi_plugin.lobes.prefix_lm import PrefixLM
+from pengi_plugin.lobes.prefix_lm import PrefixLM, fuse_gelu
 
 GPT2 = {
     "model_type": "gpt2",
@@ -100,6 +102,70 @@ def test_the_lm_has_no_dropout_when_its_owner_is_in_training():
     prefix, ids = torch.randn(2, 5, 8), torch.randint(23, (2, 3))
     first = lm.answer_log_probs(prefix, ids)
     assert torch.equal(first, lm.answer_log_probs(prefix, ids))
+
+
+def activations(lm):
+    """Return the activation of each layer of a GPT-2."""
+    return [layer.mlp.act for layer in lm.model.transformer.h]
+
+
+def test_the_fused_gelu_of_gpt2_is_the_original_and_has_its_gradients():
+    fused = activations(PrefixLM(config=GPT2))
+    original = NewGELUActivation()
+    assert len(fused) == GPT2["n_layer"]
+    assert not any(isinstance(activation, NewGELUActivation) for activation in fused)
+    torch.manual_seed(0)
+    ends = torch.tensor([-1e4, -20.0, -0.0, 0.0, 20.0, 1e4])
+    values = torch.cat([3 * torch.randn(10000), ends])
+    weights = torch.randn(len(values))
+    for activation in fused:
+        outputs, gradients = [], []
+        for function in (activation, original):
+            read = values.clone().requires_grad_()
+            outputs.append(function(read))
+            (weights * outputs[-1]).sum().backward()
+            gradients.append(read.grad)
+        torch.testing.assert_close(*outputs, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-5)
+
+
+def test_gpt2_with_the_fused_gelu_gives_the_logits_of_transformers():
+    torch.manual_seed(0)
+    lm = PrefixLM(config=GPT2)
+    settings = {name: value for name, value in GPT2.items() if name != "model_type"}
+    plain = AutoModelForCausalLM.from_config(AutoConfig.for_model("gpt2", **settings))
+    plain.load_state_dict(lm.model.state_dict())
+    assert isinstance(plain.transformer.h[0].mlp.act, NewGELUActivation)
+    for model in (lm.model, plain):
+        for layer in model.transformer.h:  # beyond 0, near which all GELUs are alike
+            layer.mlp.c_fc.weight.data.mul_(50)
+            layer.mlp.c_proj.weight.data.mul_(50)
+    prefix = torch.randn(2, 5, 8)
+    expected = plain.eval()(inputs_embeds=prefix).logits[:, -1]
+    torch.testing.assert_close(lm.prefill(prefix)[0], expected)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LLAMA,
+        *({**GPT2, "activation_function": name} for name in ("gelu", "silu", "relu")),
+        {**GPT2, "activation_function": "quick_gelu"},
+    ],
+    ids=["llama", "gpt2-gelu", "gpt2-silu", "gpt2-relu", "gpt2-quick_gelu"],
+)
+def test_another_activation_is_left_alone(config):
+    settings = {name: value for name, value in config.items() if name != "model_type"}
+    model = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(config["model_type"], **settings)
+    )
+    before = dict(model.named_modules())
+    fuse_gelu(model)
+    after = dict(model.named_modules())
+    assert list(after) == list(before)
+    assert all(after[name] is before[name] for name in before)
+    kinds = [type(module) for module in PrefixLM(config=config).model.modules()]
+    assert kinds == [type(module) for module in before.values()]
 
 
 def test_more_positions_than_the_lm_has_are_refused_with_both_lengths(lm):
