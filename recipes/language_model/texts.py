@@ -8,7 +8,10 @@ Authors
 """
 
 import csv
+import random
 import re
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from pengi_plugin.corpora.esc50_words import PHRASES, captions_of, label_of
@@ -19,6 +22,12 @@ from pengi_plugin.tasks import TASKS, apply
 #: WordNet's files of synsets; the gloss stands behind the bar.
 WORDNET_FILES = ("data.noun", "data.verb", "data.adj", "data.adv")
 EXAMPLE = re.compile(r'"([^"]+)"')
+
+#: The task whose prompts differ from clip to clip.
+ASKED = "question_answering"
+
+#: How often the questions about a clip are drawn, and how many a dialogue has.
+N_WORDING, N_QUESTION = 4, 6
 
 
 def clean(text: str) -> str:
@@ -32,12 +41,26 @@ def clean(text: str) -> str:
     return " ".join(text.lower().split()).rstrip(".").rstrip()
 
 
-def read_audiocaps(folder, held_out_split: str = "test"):
-    """Read the captions of AudioCaps (Kim et al., NAACL 2019), official CSV files."""
-    return tuple(
+def read_audiocaps(folder):
+    """Read the captions of AudioCaps (Kim et al., NAACL 2019), official CSV files.
+
+    The test split is held out. In the validation split every clip has several
+    captions: each follows another one of its clip and the prompt for a caption.
+    """
+    train, held_out = (
         [clean(row["caption"]) for row in _rows(Path(folder) / f"{split}.csv")]
-        for split in ("train", held_out_split)
+        for split in ("train", "test")
     )
+    of_clip = defaultdict(list)
+    for row in _rows(Path(folder) / "val.csv"):
+        of_clip[row["youtube_id"], row["start_time"]].append(clean(row["caption"]))
+    prompt = TASKS["captioning"].prompt
+    train += [
+        dialogue([fact], (prompt, caption))
+        for captions in of_clip.values()
+        for fact, caption in zip(captions, captions[1:] + captions[:1], strict=True)
+    ]
+    return train, held_out
 
 
 def read_wordnet(folder, held_out_every: int = 50):
@@ -79,30 +102,66 @@ def _rows(path: Path) -> list[dict]:
         return list(csv.DictReader(stream))
 
 
-def read_forms(n_clip: int = 6000):
+def dialogue(facts: Sequence[str], *asked: tuple[str, str]) -> str:
+    """Return one line: what is known of a clip, then prompts with their answers.
+
+    Example
+    -------
+    >>> dialogue(["violin, pitch 60"], ("music analysis", "strings, middle note"))
+    'violin, pitch 60. music analysis strings, middle note'
+    """
+    return ". ".join([*facts, *(f"{prompt} {answer}" for prompt, answer in asked)])
+
+
+def read_forms(n_clip: int = 20000):
     """Read what this project's corpora ask and answer, without any sound.
 
-    A row of ``general_midi`` gives two lines, the answer and the prompt followed
-    by the answer; ``n_clip`` planned training clips are trained on, a tenth as
-    many test clips are held out. The rows of ESC-50 (Piczak, 2015) follow from
-    its classes and are few, so they are repeated and none is held out; so are the
-    prompts of all tasks.
+    Lines are answers alone and dialogues about a clip, where the model learns to
+    answer from what stands before the prompt, as it has to from a prefix. ``n_clip``
+    planned training clips of ``general_midi`` are trained on, 300 test clips are held
+    out. The rows of ESC-50 (Piczak, 2015) follow from its classes and are few, so
+    they are repeated and none is held out; so are the prompts of all tasks.
     """
-    labels = [{"labels": [label_of(name)]} for name in PHRASES]
-    captions = [{"caption": text} for name in PHRASES for text in captions_of(name)]
-    esc50 = [apply("sound_events", row) for row in labels * 4]
-    esc50 += [apply("captioning", row) for row in captions]
+    draw = random.Random("forms")
+    esc50 = []
+    for name in PHRASES:
+        captions = [("captioning", {"caption": text}) for text in captions_of(name)]
+        esc50.append([("sound_events", {"labels": [label_of(name)]}), *captions])
+    repeated = [line for rows in esc50 * 12 for line in _lines(rows, draw)]
     prompts = [t.prompt for t in TASKS.values() if "{" not in t.prompt]
-    repeated = (_lines(esc50) + prompts) * 12
-    return _midi_lines("train", n_clip) + repeated, _midi_lines("test", n_clip // 10)
+    train = _midi_lines("train", n_clip, draw) + repeated + prompts * 12
+    return train, _midi_lines("test", 300, draw)
 
 
-def _midi_lines(split: str, n_clip: int) -> list[str]:
-    rows = plan_rows(plan_clips(split, n_clip)).values()
-    captions = [text for row in rows for text in row.get("references", ())]
-    return _lines(apply(row["task"], row) for row in rows) + captions
+def _midi_lines(split: str, n_clip: int, draw: random.Random) -> list[str]:
+    """Return the lines of planned clips, questions in several wordings."""
+    clips, planned = defaultdict(list), plan_clips(split, n_clip)
+    for seed in range(N_WORDING):
+        for row in plan_rows(planned, seed).values():
+            if seed == 0 or row["task"] == ASKED:
+                clips[row["clip"]].append((row["task"], row))
+    return [line for rows in clips.values() for line in _lines(rows, draw)]
 
 
-def _lines(pairs) -> list[str]:
-    """Return the answers, and the prompts followed by the answers."""
-    return [line for prompt, answer in pairs for line in (answer, f"{prompt} {answer}")]
+def _lines(rows: Sequence[tuple[str, dict]], draw: random.Random) -> list[str]:
+    """Return the lines of a clip's rows (task, words).
+
+    For each task that asks the same of all clips: its answer alone, and a dialogue
+    from the answers to other tasks. And one dialogue with several questions.
+    """
+    pairs = [(task, *apply(task, words)) for task, words in rows]
+    said = [pair for pair in pairs if pair[0] != ASKED]
+    lines = []
+    for task, prompt, answer in said:
+        facts = [fact for other, _, fact in said if other != task]
+        lines += [answer, dialogue(_some(facts, draw), (prompt, answer))]
+    questions = list({pair[1]: pair[1:] for pair in pairs if pair[0] == ASKED}.values())
+    for _ in range(2 if questions else 0):
+        facts = _some([fact for _, _, fact in said], draw)
+        asked = draw.sample(questions, min(N_QUESTION, len(questions)))
+        lines.append(dialogue(facts, *asked))
+    return lines
+
+
+def _some(facts: Sequence[str], draw: random.Random) -> list[str]:
+    return draw.sample(facts, draw.randint(min(1, len(facts)), len(facts)))

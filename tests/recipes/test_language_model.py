@@ -32,7 +32,7 @@ def audiocaps(tmp_path):
     folder = tmp_path / "audiocaps"
     folder.mkdir()
     captions = ["A dog barks.", "Rain falls, then a man  speaks", "Birds sing"]
-    for split in ("train", "test"):
+    for split in ("train", "val", "test"):
         with (folder / f"{split}.csv").open("w", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(["audiocap_id", "youtube_id", "start_time", "caption"])
@@ -58,8 +58,15 @@ def wordnet(tmp_path):
 
 def test_captions_are_lower_case_without_a_final_full_stop(recipe, audiocaps):
     train, held_out = recipe["texts"].read_audiocaps(audiocaps)
-    assert train == ["a dog barks", "rain falls, then a man speaks", "birds sing"]
-    assert held_out == train
+    captions = ["a dog barks", "rain falls, then a man speaks", "birds sing"]
+    assert train[:3] == held_out == captions
+    assert (
+        train[3:]
+        == [  # the validation split's captions, which are of one clip
+            f"{fact}. generate audio caption {caption}"
+            for fact, caption in zip(captions, captions[1:] + captions[:1])
+        ]
+    )
 
 
 def test_glosses_and_examples_are_read_and_proper_names_left_out(recipe, wordnet):
@@ -77,7 +84,7 @@ def test_a_missing_text_file_is_named(recipe, tmp_path):
         recipe["texts"].read_wordnet(tmp_path)
 
 
-def test_forms_are_the_answers_alone_and_after_their_prompts(recipe):
+def test_forms_are_answers_and_dialogues_from_other_answers(recipe):
     train, held_out = recipe["texts"].read_forms(n_clip=300)
     for line in (
         "violin, pitch 60",
@@ -86,10 +93,33 @@ def test_forms_are_the_answers_alone_and_after_their_prompts(recipe):
     ):
         name = line.split(",")[0]
         assert any(name in other for other in train), line
-    prompted = [line for line in held_out if line.startswith("this music note is")]
-    assert prompted
-    for line in prompted:
-        assert line.removeprefix("this music note is produced by ") in held_out
+    prompt = ". this music note is produced by "
+    dialogues = [line for line in held_out if prompt in line]
+    assert dialogues
+    for line in dialogues:
+        facts, answer = line.split(prompt)
+        assert answer in held_out
+        assert answer not in facts
+
+
+def test_a_dialogue_asks_several_different_questions_that_its_facts_answer(recipe):
+    _, held_out = recipe["texts"].read_forms(n_clip=10)
+    dialogues = [line for line in held_out if "question: " in line]
+    for line in dialogues:
+        facts, *asked = line.split("question: ")
+        assert facts
+        assert 1 < len(asked) <= recipe["texts"].N_QUESTION
+        assert len(set(asked)) == len(asked)
+    counted = 0
+    for line in dialogues:
+        if "general midi" not in line or "how many" not in line:
+            continue
+        listed = line.split("general midi ")[1].split(". ")[0].split(", ")[1:]
+        number = ["no", "one", "two", "three"][len(listed)]
+        (answer, *_) = line.split("how many")[1].split("? ")[1].split(".")
+        assert answer == number
+        counted += 1
+    assert counted > 10
 
 
 def test_blocks_hold_each_corpus_in_its_share(recipe):
