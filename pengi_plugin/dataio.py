@@ -196,6 +196,11 @@ class ClipDataset(DynamicItemDataset):
                     f"{pair['answer'][:80]!r}... Shorten it."
                 )
 
+    def count_said(self) -> Counter:
+        """Return of how many clips each token is said, see ``PairBatch.said_ids``."""
+        clips = self.data.values()
+        return Counter(t for clip in clips for t in self._say(clip["rows"]).tolist())
+
     def _random(self, purpose: str, item: str) -> random.Random:
         return random.Random(f"{self.seed} {self.epoch} {purpose} {item}")
 

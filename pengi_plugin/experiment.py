@@ -130,6 +130,9 @@ def fit(hparams: dict, run_opts: dict, rows: dict[str, dict]) -> PengiBrain:
     )
     brain.train_set = make_dataset(hparams, rows["train"], train=True)
     valid_set = make_dataset(hparams, rows["valid"])
+    if "word_head" in hparams["modules"]:
+        said = brain.train_set.count_said()
+        hparams["modules"]["word_head"].weigh(said, len(brain.train_set))
     shares = {name: corpus["share"] for name, corpus in hparams["corpora"].items()}
     loader = {
         **hparams["train_dataloader_opts"],

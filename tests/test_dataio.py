@@ -296,6 +296,9 @@ def test_a_batch_says_each_clips_words_once_and_no_answers_to_its_questions(rows
     assert said.data[1].tolist() == letters
     assert (said.lengths * len(letters)).round().tolist() == [0, len(letters)]
     assert PairBatch([dataset[3]]).said_ids.data.shape == (1, 0)
+    counts = dataset.count_said()
+    assert counts[1] == 1  # "a" is said twice of one clip
+    assert counts[ord(",") - 96] == 3
 
 
 def test_worker_processes_draw_what_the_main_process_draws(rows):

@@ -8,6 +8,10 @@ Authors
  * The pengi-plugin authors, 2026
 """
 
+import math
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,9 +20,10 @@ class WordHead(nn.Module):
     """Tell which tokens are said about a clip.
 
     A linear layer and a softmax over all tokens; the loss is the cross-entropy to
-    an equal share for each token that is said (Mahajan et al., *Exploring the Limits
-    of Weakly Supervised Pretraining*, ECCV 2018, section 2.2). An answer's order and
-    prompt play no role.
+    shares of the tokens that are said (Mahajan et al., *Exploring the Limits of
+    Weakly Supervised Pretraining*, ECCV 2018, section 2.2). An answer's order and
+    prompt play no role. Shares are equal until ``weigh`` is told how many clips a
+    token is said of: then rare ones, which tell clips apart, count for more.
 
     Arguments
     ---------
@@ -29,7 +34,6 @@ class WordHead(nn.Module):
 
     Example
     -------
-    >>> import torch
     >>> head = WordHead(d_embedding=4, vocab_size=10)
     >>> said = torch.tensor([[3, 7, 9], [2, 0, 0]])
     >>> mask = torch.tensor([[True, True, True], [True, False, False]])
@@ -41,6 +45,27 @@ class WordHead(nn.Module):
         super().__init__()
         self.linear = nn.Linear(d_embedding, vocab_size)
         nn.init.normal_(self.linear.weight)  # of a unit vector: logits of about 1
+        self.register_buffer("weights", torch.ones(vocab_size))
+
+    def weigh(self, n_clip_with: Mapping[int, int], n_clip: int) -> None:
+        """Weigh each token by its inverse document frequency.
+
+        Arguments
+        ---------
+        n_clip_with : dict
+            Token -> of how many training clips it is said.
+        n_clip : int
+            How many training clips there are.
+
+        Example
+        -------
+        >>> head = WordHead(d_embedding=4, vocab_size=3)
+        >>> head.weigh({0: 8, 2: 2}, n_clip=8)
+        >>> [round(weight, 2) for weight in head.weights.tolist()]
+        [0.0, 1.0, 1.39]
+        """
+        for token, n_with in n_clip_with.items():
+            self.weights[token] = math.log(n_clip / n_with)
 
     def forward(self, embedding: Tensor, said: Tensor, mask: Tensor) -> Tensor:
         """Return each clip's loss in nats.
@@ -57,8 +82,9 @@ class WordHead(nn.Module):
         Returns
         -------
         loss : torch.Tensor
-            [clip], 0 for a clip without tokens.
+            [clip], 0 for a clip without tokens that count.
         """
         log_probs = F.log_softmax(self.linear(embedding).float(), dim=-1)
-        log_probs = log_probs.gather(1, said).masked_fill(~mask, 0.0)
-        return -log_probs.sum(1) / mask.sum(1).clamp(min=1)
+        weights = self.weights[said] * mask
+        total = weights.sum(1)
+        return -(log_probs.gather(1, said) * weights).sum(1) / total.clamp(min=1e-6)

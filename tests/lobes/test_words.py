@@ -20,6 +20,19 @@ def test_the_loss_is_the_mean_surprise_of_the_tokens_that_are_said():
     assert loss.tolist() == pytest.approx([first, second, 0.0])
 
 
+def test_a_token_counts_by_how_rarely_it_is_said():
+    head = WordHead(d_embedding=2, vocab_size=4)
+    head.weigh({0: 10, 1: 5, 3: 1}, n_clip=10)
+    embedding, said = torch.randn(1, 2), torch.tensor([[0, 1, 3]])
+    surprise = -head.linear(embedding).log_softmax(-1)[0]
+    expected = math.log(2) * surprise[1] + math.log(10) * surprise[3]
+    expected = expected / (math.log(2) + math.log(10))
+    loss = head(embedding, said, torch.ones(1, 3).bool())
+    torch.testing.assert_close(loss[0], expected)
+    everywhere = head(embedding, said[:, :1], torch.ones(1, 1).bool())
+    assert everywhere.item() == 0.0  # it tells nothing
+
+
 def test_it_learns_which_words_belong_to_which_embedding():
     torch.manual_seed(0)
     head = WordHead(d_embedding=8, vocab_size=50)
