@@ -91,15 +91,15 @@ def ask(given) -> int:
 
         return report(given, files, each(answer_windows, files), window_rows)
     answers = model.answer_files(files, given.prompt, given.batch_size, **search)
-    results = ((item.answer, item.error) for item in answers)
-    return report(given, files, results, answer_rows)
+    return report(given, files, outcomes(answers), answer_rows)
 
 
 def describe(given) -> int:
-    """Join the answers to several prompts about each file."""
+    """Join the answers to several prompts about each file, in batches."""
     model = load_model(given)
     files = find_files(given.files)
-    return report(given, files, each(model.describe_file, files), answer_rows)
+    descriptions = model.describe_files(files, given.batch_size)
+    return report(given, files, outcomes(descriptions), answer_rows)
 
 
 def classify(given) -> int:
@@ -107,12 +107,13 @@ def classify(given) -> int:
     model = load_model(given)
     files = find_files(given.files)
     labels = read_labels(given.labels)
-
-    def rank(path):
-        return model.classify_file(path, labels, given.prompt, given.method)
-
+    rankings = model.classify_files(
+        files, labels, given.prompt, given.method, given.batch_size
+    )
     n_shown = len(labels) if given.json else 1
-    return report(given, files, each(rank, files), lambda r: label_rows(r[:n_shown]))
+    return report(
+        given, files, outcomes(rankings), lambda ranking: label_rows(ranking[:n_shown])
+    )
 
 
 def read_labels(words: str) -> list[str]:
@@ -174,6 +175,12 @@ def each(function: Callable, files: Iterable[str]) -> Iterator[tuple]:
             yield function(file), None
         except USER_ERRORS as error:
             yield None, error
+
+
+def outcomes(answers: Iterable) -> Iterator[tuple]:
+    """Yield (answer, None) or (None, error) of each ``FileAnswer``."""
+    for item in answers:
+        yield item.answer, item.error
 
 
 def report(given, files: list[str], results: Iterable[tuple], rows: Callable) -> int:
@@ -269,7 +276,6 @@ def make_parser() -> argparse.ArgumentParser:
     add(export, "run_folder", "output_folder")
 
     command = add_files(add(ask, "model", "prompt"))
-    command.add_argument("--batch-size", type=int, default=8)
     command.add_argument(
         "--all-windows",
         action="store_true",
@@ -294,6 +300,9 @@ def make_parser() -> argparse.ArgumentParser:
 def add_files(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add what all commands about audio files take."""
     command.add_argument("files", nargs="+", help="files, folders or patterns")
+    command.add_argument(
+        "--batch-size", type=int, default=8, help="files that are heard at a time"
+    )
     command.add_argument("--json", action="store_true", help="print one JSON list")
     command.add_argument(
         "--device", help="such as cpu or cuda:1; else the best there is"

@@ -1,16 +1,24 @@
-"""A recording, prefixes or answers and a list of labels in, a score per label out.
+"""Audio files and labels in, the labels ranked for each file out.
 
 Pengi (Deshmukh et al., NeurIPS 2023, section 4) turns text into classes in two
 ways: the label nearest to the generated answer in the text encoder's space, or the
 label that the language model finds most likely.
 """
 
+from collections.abc import Callable, Iterator, Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pengi_plugin.files import FileAnswer, answers_only, each_file
+
 #: What ``classify_file`` asks.
 CLASSIFY_PROMPT = "this is a sound of"
+
+#: Labels whose likelihoods are computed at a time over several clips, which bounds
+#: the memory; those of one clip are never divided.
+SCORED_AT_A_TIME = 256
 
 
 @torch.inference_mode()
@@ -52,11 +60,10 @@ def cut_to_fit(encoder, text: str) -> str:
     return text
 
 
-@torch.inference_mode()
 def classify_file(
     model,
     path,
-    labels: list[str],
+    labels: Sequence[str],
     prompt: str = CLASSIFY_PROMPT,
     method: str = "similarity",
 ) -> list[tuple[str, float]]:
@@ -81,19 +88,95 @@ def classify_file(
     -------
     ranking : list of (str, float)
         Labels with their scores.
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, or the method is another.
     """
-    if method not in ("similarity", "likelihood") or not labels:
+    return answers_only(classify_files(model, [path], labels, prompt, method))[0]
+
+
+def classify_files(
+    model,
+    paths: Sequence,
+    labels: Sequence[str],
+    prompt: str = CLASSIFY_PROMPT,
+    method: str = "similarity",
+    batch_size: int = 8,
+) -> Iterator[FileAnswer]:
+    """Yield the labels ranked for each file in order, as ``classify_file`` does.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Who listens.
+    paths : list of str
+        Audio files.
+    labels : list of str
+        Names of the classes.
+    prompt : str
+        What the model is asked.
+    method : str
+        ``"similarity"`` or ``"likelihood"``; see ``classify_file``.
+    batch_size : int
+        How many files are classified at a time.
+
+    Yields
+    ------
+    ranking : FileAnswer
+        Labels with their scores, the best first; or the error of a file that
+        cannot be read, which stops no other file.
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, or the method is another.
+    """
+    methods = {"similarity": similarity_scores, "likelihood": likelihood_scores}
+    if method not in methods or not labels:
         raise ValueError(
-            "classify_file needs labels, and 'similarity' or 'likelihood' as "
+            "Classification needs labels, and 'similarity' or 'likelihood' as "
             f"method; got method={method!r} and {len(labels)} labels."
         )
-    clips, lengths = model.load_clip(path)[None], torch.ones(1)
-    if method == "similarity":
-        answers, _ = model.generate_batch(clips, lengths, prompt)
-        answer, *points = model.embed_texts(answers + list(labels))
-        scores = torch.stack(points) @ answer
-    else:
-        prefix = model.encode_batch(clips, lengths, prompt)
-        scores = model.score_answers(prefix, labels)[0]
-    ranking = zip(labels, scores.tolist())
-    return sorted(ranking, key=lambda item: item[1], reverse=True)
+    scores_of = methods[method](model, labels)
+
+    def ask(clips, index, prompts):
+        scores = scores_of(clips, index, prompts)
+        return [_ranking(labels, row) for row in scores.tolist()]
+
+    prompts = [prompt] * len(paths)
+    return each_file(paths, prompts, model.load_clip, ask, batch_size)
+
+
+def similarity_scores(model, labels: Sequence[str]) -> Callable:
+    """Return a function: clips, clip_index, prompts -> cosines [prompt, label].
+
+    They are those between each generated answer and the labels, which are embedded
+    once.
+    """
+    points = model.embed_texts(labels)
+
+    def scores_of(clips: Tensor, index: Tensor, prompts: list[str]) -> Tensor:
+        lengths = torch.ones(len(clips))
+        answers, _ = model.generate_batch(clips, lengths, prompts, clip_index=index)
+        return model.embed_texts(answers) @ points.T
+
+    return scores_of
+
+
+def likelihood_scores(model, labels: Sequence[str]) -> Callable:
+    """Return a function: clips, clip_index, prompts -> log-probs [prompt, label]."""
+    n_prefix = max(1, SCORED_AT_A_TIME // len(labels))
+
+    def scores_of(clips: Tensor, index: Tensor, prompts: list[str]) -> Tensor:
+        lengths = torch.ones(len(clips))
+        prefix = model.encode_batch(clips, lengths, prompts, clip_index=index)
+        parts = [model.score_answers(part, labels) for part in prefix.split(n_prefix)]
+        return torch.cat(parts)
+
+    return scores_of
+
+
+def _ranking(labels: Sequence[str], scores: list[float]) -> list[tuple[str, float]]:
+    return sorted(zip(labels, scores), key=lambda item: item[1], reverse=True)

@@ -5,7 +5,7 @@ whatever has its ``load_clip``, ``load_audio``, ``encode_batch``, ``generate_bat
 and ``make_searcher``.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,12 +26,97 @@ WINDOW_BATCH = 8
 
 
 class FileAnswer(NamedTuple):
-    """What became of one file: an answer, or the error that stopped it."""
+    """What became of one file: an answer, or the error that stopped it.
+
+    The answer is a text, or the ranked labels of ``classify_files``; the prompt is
+    None where several were asked.
+    """
 
     path: str
-    prompt: str
-    answer: str | None
+    prompt: str | None
+    answer: str | list[tuple[str, float]] | None
     error: Exception | None
+
+
+def each_file(
+    paths: Sequence,
+    prompts: Sequence[str | None],
+    load: Callable,
+    ask: Callable,
+    batch_size: int,
+) -> Iterator[FileAnswer]:
+    """Yield the answer about each file in order; errors are yielded, not raised.
+
+    A file that occurs several times in a batch is heard once.
+
+    Arguments
+    ---------
+    paths : list of str
+        Audio files.
+    prompts : list of str
+        One each.
+    load : callable
+        path -> clip [sample], all of the same length. Of a file that it cannot
+        read, it raises an OSError, ValueError or RuntimeError.
+    ask : callable
+        (clips [clip, sample], clip_index [prompt], prompts) -> one answer per
+        prompt, about the clip that ``clip_index`` names.
+    batch_size : int
+        How many files are answered at a time.
+
+    Raises
+    ------
+    ValueError
+        If ``batch_size`` is less than 1.
+
+    Example
+    -------
+    >>> def load(path):
+    ...     return torch.tensor([float(path)])
+    >>> def ask(clips, clip_index, prompts):
+    ...     return [2 * clips[i].item() for i in clip_index]
+    >>> found = each_file(["1", "x", "3"], ["twice?"] * 3, load, ask, batch_size=2)
+    >>> [answer for path, prompt, answer, error in found]
+    [2.0, None, 6.0]
+    """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}.")
+    for start in range(0, len(paths), batch_size):
+        batch = slice(start, start + batch_size)
+        yield from _one_batch(paths[batch], prompts[batch], load, ask)
+
+
+@torch.inference_mode()
+def _one_batch(paths, prompts, load, ask) -> list[FileAnswer]:
+    paths = [str(path) for path in paths]
+    clips, errors = {}, {}
+    for path in dict.fromkeys(paths):
+        try:
+            clips[path] = load(path)
+        except (OSError, ValueError, RuntimeError) as error:
+            errors[path] = error
+    answers = iter(())
+    if clips:
+        place = {path: index for index, path in enumerate(clips)}
+        index = torch.tensor([place[path] for path in paths if path in place])
+        asked = [prompt for path, prompt in zip(paths, prompts) if path in place]
+        answers = iter(ask(torch.stack(list(clips.values())), index, asked))
+    return [
+        FileAnswer(path, prompt, None, errors[path])
+        if path in errors
+        else FileAnswer(path, prompt, next(answers), None)
+        for path, prompt in zip(paths, prompts)
+    ]
+
+
+def answers_only(results: Iterable[FileAnswer]) -> list:
+    """Return the answers about files; raise the first error."""
+    answers = []
+    for result in results:
+        if result.error is not None:
+            raise result.error
+        answers.append(result.answer)
+    return answers
 
 
 def generate_file(model, path, prompt=None, window="first", **options):
@@ -93,12 +178,7 @@ def generate_files(
     **options : dict
         Search options; see ``generate_batch``.
     """
-    answers = []
-    for result in answer_files(model, paths, prompts, batch_size, **options):
-        if result.error is not None:
-            raise result.error
-        answers.append(result.answer)
-    return answers
+    return answers_only(answer_files(model, paths, prompts, batch_size, **options))
 
 
 def answer_files(
@@ -108,41 +188,15 @@ def answer_files(
 
     Arguments are those of ``generate_files``.
     """
+
+    def ask(clips, index, prompts):
+        lengths = torch.ones(len(clips))
+        return model.generate_batch(
+            clips, lengths, prompts, clip_index=index, **options
+        )[0]
+
     prompts = one_each(prompts, len(paths), model.hparams.default_prompt)
-    for start in range(0, len(paths), batch_size):
-        batch = slice(start, start + batch_size)
-        yield from _answer_some(model, paths[batch], prompts[batch], options)
-
-
-def _answer_some(model, paths, prompts, options) -> list[FileAnswer]:
-    """Answer one batch of files; a file that occurs twice is heard once."""
-    clips, errors = {}, {}
-    for path in dict.fromkeys(map(str, paths)):
-        try:
-            clips[path] = model.load_clip(path)
-        except (OSError, ValueError, RuntimeError) as error:
-            errors[path] = error
-    asked = [(p, q) for p, q in zip(map(str, paths), prompts) if p in clips]
-    answers = iter(())
-    if asked:
-        place = {path: index for index, path in enumerate(clips)}
-        found, _ = model.generate_batch(
-            torch.stack(list(clips.values())),
-            torch.ones(len(clips)),
-            [prompt for _, prompt in asked],
-            clip_index=torch.tensor([place[path] for path, _ in asked]),
-            **options,
-        )
-        answers = iter(found)
-    return [
-        FileAnswer(
-            str(path),
-            prompt,
-            None if str(path) in errors else next(answers),
-            errors.get(str(path)),
-        )
-        for path, prompt in zip(paths, prompts)
-    ]
+    return each_file(paths, prompts, model.load_clip, ask, batch_size)
 
 
 @torch.inference_mode()
@@ -195,14 +249,42 @@ def sample_file(model, path, prompt=None, n_samples: int = 5, **sampling) -> lis
 
 def describe_file(model, path, **search) -> str:
     """Join the answers to ``DESCRIBE_PROMPTS`` about a file; it is heard once."""
-    answers, _ = model.generate_batch(
-        model.load_clip(path)[None],
-        torch.ones(1),
-        DESCRIBE_PROMPTS,
-        clip_index=torch.zeros(len(DESCRIBE_PROMPTS), dtype=torch.long),
-        **search,
-    )
-    return ". ".join(answers)
+    return answers_only(describe_files(model, [path], **search))[0]
+
+
+def describe_files(
+    model, paths: Sequence, batch_size: int = 8, **search
+) -> Iterator[FileAnswer]:
+    """Yield the description of each file in order, as ``describe_file`` gives it.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Who answers.
+    paths : list of str
+        Audio files.
+    batch_size : int
+        How many files are described at a time, with three answers each.
+    **search : dict
+        Search options; see ``generate_batch``.
+
+    Yields
+    ------
+    description : FileAnswer
+        The answers to ``DESCRIBE_PROMPTS``, joined; or the error of a file that
+        cannot be read, which stops no other file.
+    """
+    n = len(DESCRIBE_PROMPTS)
+
+    def ask(clips, index, _):
+        lengths, prompts = torch.ones(len(clips)), DESCRIBE_PROMPTS * len(index)
+        index = index.repeat_interleave(n)
+        answers, _ = model.generate_batch(
+            clips, lengths, prompts, clip_index=index, **search
+        )
+        return [". ".join(answers[i : i + n]) for i in range(0, len(answers), n)]
+
+    return each_file(paths, [None] * len(paths), model.load_clip, ask, batch_size)
 
 
 def _texts(tokenizer, tokens: Tensor, lengths: Tensor) -> list[str]:

@@ -355,9 +355,11 @@ class AudioLanguageModel(Pretrained):
     ranked_file = files.ranked_file
     sample_file = files.sample_file
     describe_file = files.describe_file
+    describe_files = files.describe_files
     score_batch = scores.score_batch
     score_answers = scores.score_answers
     classify_file = classify.classify_file
+    classify_files = classify.classify_files
 
 
 def _full(wavs: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ ALLOWED = {
     "texts": set(),
     "scores": {"texts"},
     "files": {"clips", "texts"},
-    "classify": set(),
+    "classify": {"files"},
     "dataio": {"tasks"},
     "protocols": {"metrics", "tasks"},
     "pretrained": {"checkpoints", "lobes"},

@@ -10,6 +10,7 @@ from hyperpyyaml import load_hyperpyyaml
 from speechbrain.inference.ASR import EncoderDecoderASR
 from speechbrain.utils.fetching import FetchFrom, FetchSource
 
+from pengi_plugin import classify
 from pengi_plugin.classify import text_embeddings
 from pengi_plugin.inference import DESCRIBE_PROMPTS, AudioLanguageModel
 
@@ -276,6 +277,12 @@ def test_a_bad_file_does_not_stop_the_others(model, record):
         model.generate_files([good, absent])
 
 
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_holds_a_file_at_least(model, record, batch_size):
+    with pytest.raises(ValueError, match=f"batch_size .* 1; got {batch_size}"):
+        model.generate_files([record("a.wav")], batch_size=batch_size)
+
+
 def test_as_many_prompts_as_recordings_are_needed(model):
     with pytest.raises(ValueError, match="2 texts for 3 recordings"):
         model.generate_batch(torch.zeros(3, RATE), torch.ones(3), ["a", "b"])
@@ -357,6 +364,47 @@ def test_a_description_joins_the_answers_to_three_prompts(model, record):
     assert model.describe_file(path) == ". ".join(answers)
 
 
+@pytest.fixture
+def mixed_files(record):
+    """Return files of different sounds, the third absent, the fifth as the first."""
+    paths = [record(f"{n}.wav", 0.5 + n / 3, n) for n in range(4)]
+    absent = paths[0].with_name("absent.wav")
+    return [*paths[:2], absent, paths[2], paths[0], paths[3]]
+
+
+def check_absent(results, paths):
+    """Check that only the absent file failed; return the answers about the others."""
+    assert [item.path for item in results] == [str(path) for path in paths]
+    bad = results.pop(2)
+    assert bad.answer is None
+    assert isinstance(bad.error, FileNotFoundError)
+    assert [item.error for item in results] == [None] * len(results)
+    return [item.answer for item in results]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
+def test_files_are_described_in_batches_as_one_by_one(model, mixed_files, batch_size):
+    results = list(model.describe_files(mixed_files, batch_size))
+    found = check_absent(results, mixed_files)
+    good = mixed_files[:2] + mixed_files[3:]
+    expected = [
+        ". ".join(model.generate_file(path, prompt) for prompt in DESCRIBE_PROMPTS)
+        for path in good
+    ]
+    assert len(set(expected)) > 2
+    assert found == expected
+
+
+def test_a_batch_that_cannot_be_read_is_only_reported(model, record):
+    good = record("a.wav")
+    paths = [good.with_name("x.wav"), good.with_name("y.wav"), good]
+    described = list(model.describe_files(paths, batch_size=2))
+    ranked = list(model.classify_files(paths, LABELS, batch_size=2))
+    for results in (described, ranked):
+        errors = [type(item.error) for item in results]
+        assert errors == [FileNotFoundError, FileNotFoundError, type(None)]
+
+
 # Scores and classes.
 
 
@@ -424,6 +472,50 @@ def test_similarity_finds_the_label_that_is_the_answer(model, record, monkeypatc
     expected = sorted(zip(LABELS, cosines), key=lambda item: -item[1])[1:]
     assert [label for label, _ in others] == [label for label, _ in expected]
     assert [s for _, s in others] == pytest.approx([s for _, s in expected], abs=1e-5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
+@pytest.mark.parametrize("method", ["similarity", "likelihood"])
+def test_files_are_classified_in_batches_as_one_by_one(
+    model, mixed_files, method, batch_size, monkeypatch
+):
+    monkeypatch.setattr(classify, "SCORED_AT_A_TIME", 2 * len(LABELS))
+    rankings = model.classify_files(
+        mixed_files, LABELS, "what is it?", method=method, batch_size=batch_size
+    )
+    found = check_absent(list(rankings), mixed_files)
+    seen = []
+    for path, ranking in zip(mixed_files[:2] + mixed_files[3:], found, strict=True):
+        if method == "likelihood":
+            clips = model.load_clip(path)[None].expand(len(LABELS), -1)
+            scores = model.score_batch(clips, torch.ones(4), "what is it?", LABELS)
+        else:
+            texts = [model.generate_file(path, "what is it?"), *LABELS]
+            points = torch.nn.functional.normalize(
+                torch.cat([model.mods.pengi.text_encoder([text]) for text in texts])
+            )
+            scores = points[1:] @ points[0]
+        assert dict(ranking) == pytest.approx(
+            dict(zip(LABELS, scores.tolist())), abs=1e-3
+        )
+        assert ranking == sorted(ranking, key=lambda item: -item[1])
+        seen.append([round(score, 1) for score in dict(sorted(ranking)).values()])
+    assert len(set(map(tuple, seen))) > 2  # the sounds differ by more than rounding
+
+
+def test_memory_for_likelihoods_is_bounded_by_the_labels(model, record, monkeypatch):
+    monkeypatch.setattr(classify, "SCORED_AT_A_TIME", 2 * len(LABELS) + 1)
+    read = []
+    prefill = model.mods.pengi.lm.prefill
+    monkeypatch.setattr(
+        model.mods.pengi.lm,
+        "prefill",
+        lambda prefix, *rest: read.append(len(prefix)) or prefill(prefix, *rest),
+    )
+    paths = [record(f"{n}.wav", seed=n) for n in range(5)]
+    list(model.classify_files(paths, LABELS, method="likelihood"))
+    list(model.classify_files(paths[:2], LABELS * 9, method="likelihood"))
+    assert read == [2, 2, 1, 1, 1]
 
 
 def test_an_answer_too_long_for_the_text_encoder_is_cut_at_a_word(model):

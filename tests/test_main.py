@@ -48,6 +48,103 @@ def line(*fields):
     return "\t".join(" ".join(str(field).split()) for field in fields)
 
 
+COMMANDS = {
+    "ask": ("what is it?",),
+    "describe": (),
+    "similarity": ("--labels", "dog,rain,siren", "--method", "similarity"),
+    "likelihood": ("--labels", "dog,rain,siren", "--method", "likelihood"),
+}
+
+
+@pytest.fixture(params=COMMANDS)
+def command(request, model, model_folder):
+    """Return the words before the files, and a function: file -> JSON's items."""
+    name, words = request.param, COMMANDS[request.param]
+
+    def expect(file):
+        if name == "ask":
+            return [{"file": str(file), "answer": model.generate_file(file, *words)}]
+        if name == "describe":
+            return [{"file": str(file), "answer": model.describe_file(file)}]
+        ranking = model.classify_file(file, ["dog", "rain", "siren"], method=name)
+        return [
+            {"file": str(file), "label": label, "score": pytest.approx(score, abs=1e-5)}
+            for label, score in ranking
+        ]
+
+    verb = name if name in ("ask", "describe") else "classify"
+    return (verb, model_folder, *words), expect
+
+
+def count_heard(monkeypatch):
+    """Return a list that grows by the number of recordings of each batch."""
+    heard = []
+    encode_batch = AudioLanguageModel.encode_batch
+
+    def count(self, wavs, *rest, **options):
+        heard.append(len(wavs))
+        return encode_batch(self, wavs, *rest, **options)
+
+    monkeypatch.setattr(AudioLanguageModel, "encode_batch", count)
+    return heard
+
+
+def test_every_command_answers_in_batches_and_in_the_order_given(
+    capsys, command, recordings, monkeypatch
+):
+    words, expect = command
+    files = [recordings / name for name in ("deep/c.flac", "b.wav", "a.wav")]
+    expected = [item for file in files for item in expect(file)]
+    heard = count_heard(monkeypatch)
+    for options, batches in ((("--batch-size", 2), [2, 1]), ((), [3])):
+        heard.clear()
+        status, lines, err = run(capsys, *words, "--json", *options, "--", *files)
+        assert status == 0
+        assert json.loads("\n".join(lines)) == expected
+        assert heard == batches
+        assert "3/3" in err
+
+
+def test_no_command_is_stopped_by_files_that_cannot_be_read(
+    capsys, command, recordings
+):
+    words, expect = command
+    good = [recordings / name for name in ("b.wav", "a.wav", "deep/c.flac")]
+    absent, text = recordings / "absent.wav", recordings / "notes.txt"
+    files = [good[0], absent, good[1], text, good[2]]
+    for batch_size in (1, 2, 8):
+        status, lines, err = run(
+            capsys, *words, "--json", "--batch-size", batch_size, "--", *files
+        )
+        items = json.loads("\n".join(lines))
+        assert status == 1
+        assert "5/5" in err
+        ends = err.splitlines()[-2:]
+        for file, message, end in (
+            (absent, f"There is no file {absent}", ends[0]),
+            (text, "cannot be read as audio", ends[1]),
+        ):
+            (item,) = (item for item in items if item["file"] == str(file))
+            assert message in item["error"]
+            assert end.startswith(f"pengi {words[0]}: {file}: ")
+            assert message in end
+        places = dict.fromkeys(item["file"] for item in items)
+        assert list(places) == [str(file) for file in files]
+        found = [item for item in items if "error" not in item]
+        assert found == [item for file in good for item in expect(file)]
+        status, lines, _ = run(capsys, *words, "--batch-size", batch_size, "--", *files)
+        assert status == 1
+        assert [row.split("\t")[0] for row in lines] == [str(file) for file in good]
+
+
+def test_a_batch_of_no_files_is_refused(capsys, command, recordings):
+    words, _ = command
+    file = recordings / "a.wav"
+    status, _, err = run(capsys, *words, "--batch-size", 0, "--", file)
+    assert status == 2
+    assert "batch_size must be at least 1; got 0" in err
+
+
 def test_ask_prints_an_answer_per_file_in_the_order_given(
     capsys, model, model_folder, recordings
 ):
