@@ -115,6 +115,17 @@ def export(lm, tokenizer_file, folder) -> None:
     (folder / "tokenizer.model").write_bytes(Path(tokenizer_file).read_bytes())
 
 
+def check_lengths(documents: dict[str, list[list[int]]], block_size: int) -> None:
+    """Raise ValueError if a document is too long to be scored on its own."""
+    for name, several in documents.items():
+        longest = max(map(len, several))
+        if longest > block_size:
+            raise ValueError(
+                f"A held-out line of {name} has {longest} tokens, the model reads "
+                f"block_size={block_size}; raise block_size or vocab_size."
+            )
+
+
 def read_corpora(hparams) -> dict[str, tuple[list[str], list[str]]]:
     """Return the lines of each corpus: (train, held out)."""
     return {
@@ -149,6 +160,7 @@ def main(arguments: list[str]) -> dict[str, float]:
         }
         for part in (0, 1)
     )
+    check_lengths(held_out, hparams["block_size"])
     blocks = {
         part: MixedBlocks(
             corpora, shares, n_block, hparams["block_size"], hparams["seed"]

@@ -232,7 +232,7 @@ def trained(recipe, root, audiocaps, wordnet, tmp_path, capsys):
         "n_embd": 16,
         "n_layer": 1,
         "n_head": 2,
-        "block_size": 64,
+        "block_size": 192,
         "number_of_epochs": 2,
         "updates_per_epoch": 10,
         "batch_size": 4,
@@ -245,6 +245,13 @@ def trained(recipe, root, audiocaps, wordnet, tmp_path, capsys):
     arguments += [f"--{name}={value}" for name, value in overrides.items()]
     perplexities = recipe["train"].main(arguments)
     return perplexities, tmp_path / "out", capsys.readouterr().out
+
+
+def test_a_held_out_line_that_the_model_cannot_read_is_refused(recipe):
+    check = recipe["train"].check_lengths
+    check({"a": [[1] * 8], "b": [[1]]}, block_size=8)
+    with pytest.raises(ValueError, match="line of b has 9 tokens.*block_size=8"):
+        check({"a": [[1] * 8], "b": [[1], [1] * 9]}, block_size=8)
 
 
 def test_a_tiny_training_learns_exports_and_prints_the_table(trained):

@@ -29,7 +29,7 @@ def trained_weights(folder):
 
 
 def test_a_run_learns_writes_its_table_and_exports_its_model(main, arguments, tmp_path):
-    table = main(arguments(number_of_epochs=8, lr=0.02))
+    table = main(arguments(number_of_epochs=16, lr=0.02))
     run = tmp_path / "run"
     assert losses(run)[-1] < 0.5 * losses(run)[0]
     groups = [line["group"] for line in table]
