@@ -250,7 +250,7 @@ def trained(recipe, root, audiocaps, wordnet, tmp_path, capsys):
 def test_a_held_out_line_that_the_model_cannot_read_is_refused(recipe):
     check = recipe["train"].check_lengths
     check({"a": [[1] * 8], "b": [[1]]}, block_size=8)
-    with pytest.raises(ValueError, match="line of b has 9 tokens.*block_size=8"):
+    with pytest.raises(ValueError, match=r"line of b has 9 tokens.*block_size=8"):
         check({"a": [[1] * 8], "b": [[1], [1] * 9]}, block_size=8)
 
 
