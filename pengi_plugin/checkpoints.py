@@ -10,6 +10,7 @@ from pathlib import Path
 
 from safetensors.torch import load_model, save_model
 from speechbrain.utils.checkpoints import Checkpoint, Checkpointer
+from speechbrain.utils.distributed import main_process_only
 from torch import nn
 
 #: An empty file that is written into a checkpoint last.
@@ -45,6 +46,15 @@ class WholeCheckpointer(Checkpointer):
         if checkpoint is not None:
             (checkpoint.path / WHOLE).touch()
         return checkpoint
+
+    def delete_checkpoints(self, **options) -> None:
+        """Delete as ``Checkpointer`` does, chosen by the main process.
+
+        SpeechBrain has every process list the folder and deletes what each has
+        listed together: one that looks a moment later sees other checkpoints, and
+        all wait forever.
+        """
+        main_process_only(super().delete_checkpoints)(**options)
 
     def list_checkpoints(self) -> list[Checkpoint]:
         """Return the checkpoints that are whole."""
