@@ -76,7 +76,8 @@ def test_two_processes_give_the_losses_of_one(arguments, run_script, tmp_path):
         assert two == pytest.approx(one, rel=1e-3)
     one, two = trained_weights(tmp_path / "one"), trained_weights(tmp_path / "two")
     for key, value in one.items():
-        torch.testing.assert_close(two[key], value, rtol=1e-3, atol=1e-4)
+        # Of a gradient near zero, Adam makes a step of its rate from its rounding.
+        torch.testing.assert_close(two[key], value, rtol=1e-3, atol=3e-4)
     answers = [
         (tmp_path / name / "test_answers.jsonl").read_text() for name in ("one", "two")
     ]
