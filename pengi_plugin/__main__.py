@@ -87,7 +87,8 @@ def ask(given) -> int:
     if given.all_windows:
 
         def answer_windows(path):
-            return model.generate_file(path, given.prompt, window="all", **search)
+            options = {"window": "all", "batch_size": given.batch_size, **search}
+            return model.generate_file(path, given.prompt, **options)
 
         return report(given, files, each(answer_windows, files), window_rows)
     answers = model.answer_files(files, given.prompt, given.batch_size, **search)
@@ -301,7 +302,7 @@ def add_files(command: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add what all commands about audio files take."""
     command.add_argument("files", nargs="+", help="files, folders or patterns")
     command.add_argument(
-        "--batch-size", type=int, default=8, help="files that are heard at a time"
+        "--batch-size", type=int, default=8, help="clips that are heard at a time"
     )
     command.add_argument("--json", action="store_true", help="print one JSON list")
     command.add_argument(

@@ -21,9 +21,6 @@ DESCRIBE_PROMPTS = (
     "this is a sound of",
 )
 
-#: How many windows of a long recording are answered at a time.
-WINDOW_BATCH = 8
-
 
 class FileAnswer(NamedTuple):
     """What became of one file: an answer, or the error that stopped it.
@@ -79,11 +76,16 @@ def each_file(
     >>> [answer for path, prompt, answer, error in found]
     [2.0, None, 6.0]
     """
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1; got {batch_size}.")
+    check_batch_size(batch_size)
     for start in range(0, len(paths), batch_size):
         batch = slice(start, start + batch_size)
         yield from _one_batch(paths[batch], prompts[batch], load, ask)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raise ValueError if nothing would fit into a batch."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}.")
 
 
 @torch.inference_mode()
@@ -119,7 +121,9 @@ def answers_only(results: Iterable[FileAnswer]) -> list:
     return answers
 
 
-def generate_file(model, path, prompt=None, window="first", **options):
+def generate_file(
+    model, path, prompt=None, window="first", batch_size: int = 8, **options
+):
     """Answer a prompt about a recording.
 
     Arguments
@@ -134,6 +138,8 @@ def generate_file(model, path, prompt=None, window="first", **options):
         ``"first"``: what the model hears is the first ``clip_seconds``.
         ``"all"``: one answer for each window of ``clip_seconds``; windows lie
         side by side, the last one ends with the recording.
+    batch_size : int
+        How many windows are heard at a time.
     **options : dict
         ``add_texts`` and search options; see ``generate_batch``.
 
@@ -147,12 +153,13 @@ def generate_file(model, path, prompt=None, window="first", **options):
     if window == "first":
         clips = model.load_clip(path)[None]
         return model.generate_batch(clips, torch.ones(1), prompt, **options)[0][0]
+    check_batch_size(batch_size)
     wav = model.load_audio(path)
     rate, n = model.hparams.sample_rate, model.n_sample
     starts = window_starts(len(wav), n)
     answers = []
-    for first in range(0, len(starts), WINDOW_BATCH):
-        batch = starts[first : first + WINDOW_BATCH]
+    for first in range(0, len(starts), batch_size):
+        batch = starts[first : first + batch_size]
         wavs = torch.stack([wav[start : start + n] for start in batch])
         lengths = torch.ones(len(wavs))
         answers += model.generate_batch(wavs, lengths, prompt, **options)[0]

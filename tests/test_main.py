@@ -192,13 +192,17 @@ def test_json_holds_answers_and_errors(capsys, model, model_folder, recordings):
     assert "There is no file" in items[1]["error"]
 
 
-def test_every_window_is_answered_with_its_times(capsys, model, model_folder, tmp_path):
+def test_every_window_is_answered_with_its_times(
+    capsys, model, model_folder, tmp_path, monkeypatch
+):
     path = tmp_path / "long.wav"
-    soundfile.write(path, np.random.default_rng(1).standard_normal(2 * RATE) / 9, RATE)
-    words = ("ask", model_folder, "who?", path, "--all-windows")
+    soundfile.write(path, np.random.default_rng(1).standard_normal(3 * RATE) / 9, RATE)
+    words = ("ask", model_folder, "who?", path, "--all-windows", "--batch-size", 2)
+    heard = count_heard(monkeypatch)
     _, lines, _ = run(capsys, *words)
+    assert heard == [2, 1]
     windows = model.generate_file(path, "who?", window="all")
-    assert len(windows) == 2
+    assert len(windows) == 3
     assert lines == [line(path, *window) for window in windows]
 
 

@@ -64,3 +64,14 @@ def test_the_floor_counts_each_weight_of_a_product_once(benchmark, args, lm):
     assert floor.seconds(1, 1) == floor.n_byte / 1e3
     rows = 2 * (floor.n_block * 100 + floor.n_head * 50) / 1e4
     assert floor.seconds(100, 50) == rows
+
+
+def test_the_machine_counts_at_its_fastest(benchmark, args, lm, monkeypatch):
+    floor = benchmark.Floor(lm, args)
+    floor.products = floor.products[:1]
+    took = iter([2.0, 8.0, 4.0, 4.0, 1.0, 16.0])  # a product, a reading, turn by turn
+    monkeypatch.setattr(benchmark, "best", lambda *_: next(took))
+    for _ in range(3):
+        floor.measure(args)
+    assert floor.speed == 2 * 4096**3 / 1.0
+    assert floor.bandwidth == 2**29 / 4.0
