@@ -195,6 +195,12 @@ def test_the_conv_stem_is_torchs_convolutions_and_batch_norms():
     torch.testing.assert_close(stem.batch_norms[0].running_var, running)
 
 
+@pytest.mark.parametrize("conv_stem", [True, False])
+def test_htsat_embeds_patches_as_it_is_told(conv_stem):
+    encoder = small_htsat(conv_stem=conv_stem)
+    assert isinstance(encoder.patch_embed, ConvStem) == conv_stem
+
+
 def test_the_conv_stem_sees_beyond_a_patch():
     stem = ConvStem(dim=8, patch_size=4).eval()
     image = torch.zeros(1, 16, 16)
