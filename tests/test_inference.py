@@ -443,22 +443,29 @@ def test_all_answers_are_scored_behind_every_prefix(model, noise):
 LABELS = ["dog", "heavy rain on a tin roof", "siren", "people talking"]
 
 
-def test_likelihood_ranks_labels_by_their_scores(model, record, monkeypatch):
+@pytest.fixture
+def read(model, monkeypatch):
+    """Return a list: how many prefixes the language model read in each batch."""
+    read, prefill = [], model.mods.pengi.lm.prefill
+
+    def count(prefix, *rest):
+        read.append(len(prefix))
+        return prefill(prefix, *rest)
+
+    monkeypatch.setattr(model.mods.pengi.lm, "prefill", count)
+    return read
+
+
+def test_likelihood_ranks_labels_by_their_scores(model, record, read):
     path = record("clip.wav")
     clips = model.load_clip(path)[None].expand(len(LABELS), -1)
     scores = model.score_batch(clips, torch.ones(4), "this is a sound of", LABELS)
     expected = sorted(zip(LABELS, scores.tolist()), key=lambda item: -item[1])
-    calls = []
-    prefill = model.mods.pengi.lm.prefill
-    monkeypatch.setattr(
-        model.mods.pengi.lm,
-        "prefill",
-        lambda prefix, *rest: calls.append(len(prefix)) or prefill(prefix, *rest),
-    )
+    read.clear()
     ranking = model.classify_file(path, LABELS, method="likelihood")
     assert [label for label, _ in ranking] == [label for label, _ in expected]
     assert [s for _, s in ranking] == pytest.approx([s for _, s in expected], abs=1e-3)
-    assert calls == [1]
+    assert read == [1]
 
 
 def test_similarity_finds_the_label_that_is_the_answer(model, record, monkeypatch):
@@ -505,15 +512,10 @@ def test_files_are_classified_in_batches_as_one_by_one(
     assert len(set(map(tuple, seen))) > 2  # the sounds differ by more than rounding
 
 
-def test_memory_for_likelihoods_is_bounded_by_the_labels(model, record, monkeypatch):
+def test_memory_for_likelihoods_is_bounded_by_the_labels(
+    model, record, read, monkeypatch
+):
     monkeypatch.setattr(classify, "SCORED_AT_A_TIME", 2 * len(LABELS) + 1)
-    read = []
-    prefill = model.mods.pengi.lm.prefill
-    monkeypatch.setattr(
-        model.mods.pengi.lm,
-        "prefill",
-        lambda prefix, *rest: read.append(len(prefix)) or prefill(prefix, *rest),
-    )
     paths = [record(f"{n}.wav", seed=n) for n in range(5)]
     list(model.classify_files(paths, LABELS, method="likelihood"))
     list(model.classify_files(paths[:2], LABELS * 9, method="likelihood"))

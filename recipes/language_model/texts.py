@@ -27,7 +27,10 @@ EXAMPLE = re.compile(r'"([^"]+)"')
 ASKED = "question_answering"
 
 #: How often the questions about a clip are drawn, and how many a dialogue has.
-N_WORDING, N_QUESTION = 4, 6
+N_WORDING, N_QUESTION = 8, 6
+
+#: Ends a line, and each answer of a dialogue; Pengi's answers end with it too.
+END = "</s>"
 
 
 def clean(text: str) -> str:
@@ -105,12 +108,15 @@ def _rows(path: Path) -> list[dict]:
 def dialogue(facts: Sequence[str], *asked: tuple[str, str]) -> str:
     """Return one line: what is known of a clip, then prompts with their answers.
 
+    Every answer ends as the last one does, so that a model learns to stop there.
+
     Example
     -------
-    >>> dialogue(["violin, pitch 60"], ("music analysis", "strings, middle note"))
-    'violin, pitch 60. music analysis strings, middle note'
+    >>> dialogue(["an owl"], ("question: is it loud?", "no"), ("sound event", "owl"))
+    'an owl. question: is it loud? no</s>sound event owl'
     """
-    return ". ".join([*facts, *(f"{prompt} {answer}" for prompt, answer in asked)])
+    answered = END.join(f"{prompt} {answer}" for prompt, answer in asked)
+    return ". ".join([*facts, answered])
 
 
 def read_forms(n_clip: int = 20000):
@@ -147,7 +153,9 @@ def _lines(rows: Sequence[tuple[str, dict]], draw: random.Random) -> list[str]:
     """Return the lines of a clip's rows (task, words).
 
     For each task that asks the same of all clips: its answer alone, and a dialogue
-    from the answers to other tasks. And one dialogue with several questions.
+    from the answers to other tasks. Then dialogues with several questions: one of all
+    kinds, and two that only ask whether a sound is there. These are the densest text
+    to learn from that an answer depends on what prompt and facts have in common.
     """
     pairs = [(task, *apply(task, words)) for task, words in rows]
     said = [pair for pair in pairs if pair[0] != ASKED]
@@ -156,9 +164,10 @@ def _lines(rows: Sequence[tuple[str, dict]], draw: random.Random) -> list[str]:
         facts = [fact for other, _, fact in said if other != task]
         lines += [answer, dialogue(_some(facts, draw), (prompt, answer))]
     questions = list({pair[1]: pair[1:] for pair in pairs if pair[0] == ASKED}.values())
-    for _ in range(2 if questions else 0):
+    presence = [pair for pair in questions if pair[1] in ("yes", "no")]
+    for pool in (questions, presence, presence) if questions else ():
         facts = _some([fact for _, _, fact in said], draw)
-        asked = draw.sample(questions, min(N_QUESTION, len(questions)))
+        asked = draw.sample(pool, min(N_QUESTION, len(pool)))
         lines.append(dialogue(facts, *asked))
     return lines
 

@@ -26,9 +26,6 @@ from torch.nn import functional as F
 
 from pengi_plugin.lobes.tokenizer import SentencePieceTokenizer
 
-#: Ends every document; the answers of the embedded default end with it too.
-END = "</s>"
-
 
 class LanguageModelBrain(sb.Brain):
     """Next-token prediction over blocks of packed documents."""
@@ -148,14 +145,17 @@ def main(arguments: list[str]) -> dict[str, float]:
     shares = hparams["shares"]
     tokenizer_file = Path(hparams["tokenizer_file"])
     if not tokenizer_file.exists():
-        train_lines = {name: train for name, (train, _) in lines.items()}
+        train_lines = {
+            name: [part for line in train for part in line.split(texts.END)]
+            for name, (train, _) in lines.items()
+        }
         weighted = vocabulary.in_shares(train_lines, shares)
         weighted += vocabulary.every_word(train_lines["forms"])
         vocabulary.train_tokenizer(weighted, tokenizer_file, hparams["vocab_size"])
     tokenizer = SentencePieceTokenizer(tokenizer_file)
     train, held_out = (
         {
-            name: [tokenizer.encode_as_ids(line + END) for line in pair[part]]
+            name: [tokenizer.encode_as_ids(line + texts.END) for line in pair[part]]
             for name, pair in lines.items()
         }
         for part in (0, 1)

@@ -7,6 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import sentencepiece
 import torch
 from transformers import GPT2LMHeadModel
 
@@ -116,10 +117,37 @@ def test_a_dialogue_asks_several_different_questions_that_its_facts_answer(recip
             continue
         listed = line.split("general midi ")[1].split(". ")[0].split(", ")[1:]
         number = ["no", "one", "two", "three"][len(listed)]
-        (answer, *_) = line.split("how many")[1].split("? ")[1].split(".")
+        answer = line.split("how many")[1].split("? ")[1].split("</s>")[0]
         assert answer == number
         counted += 1
     assert counted > 10
+
+
+def test_dialogues_ask_for_sounds_that_their_facts_name_or_not(recipe):
+    _, held_out = recipe["texts"].read_forms(n_clip=10)
+    only_presence, named = 0, Counter()
+    for line in held_out:
+        facts, *asked = line.split("question: ")
+        pairs = [part.removesuffix("</s>").rsplit("? ", 1) for part in asked]
+        if len(pairs) < 2 or {answer for _, answer in pairs} - {"yes", "no"}:
+            continue
+        only_presence += 1
+        for question, answer in pairs:
+            start, _, phrase = question.partition("is there ")
+            named[answer] += not start and phrase in facts
+    assert only_presence > 500
+    assert named["yes"] > 200  # where the facts use the question's very words
+    assert not named["no"]
+
+
+def test_the_tokenizer_never_reads_an_end_mark_as_letters(recipe, trained):
+    _, folder, _ = trained
+    processor = sentencepiece.SentencePieceProcessor(
+        model_file=str(folder / "tokenizer.model")
+    )
+    pieces = [processor.id_to_piece(i) for i in range(len(processor))]
+    assert [piece for piece in pieces if "/s" in piece] == ["</s>"]
+    assert not any("</" in piece for piece in pieces[3:])
 
 
 def test_blocks_hold_each_corpus_in_its_share(recipe):
