@@ -19,10 +19,10 @@ import torch
 
 #: Batch, frames, and sizes in our words.
 SIZES = {
-    "mini": (32, 256, {"spec_size": 128, "dim": 48, "depths": [2, 2, 2]}),
+    "small": (32, 256, {"spec_size": 128, "dim": 48, "depths": [2, 2, 2]}),
     "base": (4, 965, {"spec_size": 256, "dim": 96, "depths": [2, 2, 6, 2]}),
 }
-HEADS = {"mini": [2, 4, 8], "base": [4, 8, 16, 32]}
+HEADS = {"small": [2, 4, 8], "base": [4, 8, 16, 32]}
 
 
 def build(encoder: str, size: str) -> torch.nn.Module:
@@ -81,8 +81,8 @@ def measure(encoder, size, mode, given, results) -> None:
 def main() -> None:
     """Print one row per size and mode, with ratios of ours to transformers'."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--sizes", nargs="+", default=["mini", "base"], choices=SIZES)
-    parser.add_argument("--batch", type=int, help="default: 32 (mini), 4 (base)")
+    parser.add_argument("--sizes", nargs="+", default=["small", "base"], choices=SIZES)
+    parser.add_argument("--batch", type=int, help="default: 32 (small), 4 (base)")
     parser.add_argument("--precision", default="fp32", choices=["fp32", "bf16"])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=1)
