@@ -154,8 +154,8 @@ def _lines(rows: Sequence[tuple[str, dict]], draw: random.Random) -> list[str]:
 
     For each task that asks the same of all clips: its answer alone, and a dialogue
     from the answers to other tasks. Then dialogues with several questions: one of all
-    kinds, and two that only ask whether a sound is there. These are the densest text
-    to learn from that an answer depends on what prompt and facts have in common.
+    kinds, and two that only ask whether a sound is there, which teach the sooner that
+    an answer depends on what prompt and facts have in common.
     """
     pairs = [(task, *apply(task, words)) for task, words in rows]
     said = [pair for pair in pairs if pair[0] != ASKED]
