@@ -3,9 +3,6 @@
 Every task is text in, text out (Deshmukh et al., NeurIPS 2023, section 3.2 and
 Table 1). ``TASKS`` is that table; a user adds lines to it in YAML, see
 ``extend``. Lists of words are joined with commas.
-
-Authors
- * The pengi-plugin authors, 2026
 """
 
 from collections.abc import Mapping

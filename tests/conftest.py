@@ -54,7 +54,7 @@ def pseudo(reference):
 @pytest.fixture(scope="session")
 def convert_golden(reference, pseudo, tmp_path_factory):
     """Return a function: golden name -> (golden outputs, converted folder)."""
-    from pengi_plugin.convert import convert
+    from pengi_plugin.conversion.convert import convert
 
     @functools.cache
     def once(name: str) -> tuple[dict, Path]:
@@ -81,7 +81,7 @@ def tiny_folder(tmp_path_factory) -> Path:
     from hyperpyyaml import load_hyperpyyaml, resolve_references
     from ruamel.yaml import YAML
 
-    from pengi_plugin.export import write_model
+    from pengi_plugin.pretrained.write import write_model
 
     torch.manual_seed(0)
     path = ROOT / "hparams" / "model" / "tiny.yaml"

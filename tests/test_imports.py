@@ -1,54 +1,98 @@
-"""Imports inside the package point one way, and never to the recipes."""
+"""Imports inside the package point one way, without a circle, never to the recipes."""
 
 import ast
+from graphlib import TopologicalSorter
 
 import pytest
 
-#: Part of the package -> the parts that it may import.
+#: Room of the package -> the rooms that it may import.
 ALLOWED = {
+    "storage": set(),
     "assets": set(),
     "tasks": set(),
     "metrics": set(),
-    "corpora": set(),
-    "lobes": set(),
     "decoders": set(),
-    "checkpoints": set(),
-    "clips": set(),
-    "texts": set(),
-    "scores": {"texts"},
-    "files": {"clips", "texts"},
-    "classify": {"files"},
-    "dataio": {"tasks"},
-    "protocols": {"metrics", "tasks"},
-    "pretrained": {"checkpoints", "lobes"},
-    "training": set(),
+    "lobes": {"storage"},
+    "data": {"storage", "tasks"},
+    "corpora": {"data", "storage"},
+    "protocols": {"metrics", "storage", "tasks"},
+    "pretrained": {"assets", "lobes", "storage"},
+    "conversion": {"assets", "lobes", "pretrained", "storage"},
+    "inference": {"data", "decoders", "lobes", "pretrained", "storage"},
+    "training": {
+        *("conversion", "data", "inference", "lobes", "metrics", "pretrained"),
+        *("protocols", "storage", "tasks"),
+    },
+    "commands": {
+        *("conversion", "corpora", "data", "inference", "storage", "training"),
+    },
+    "__main__": {"commands"},
 }
 
 
-def own_imports(path):
-    """Return the parts of our package that a file imports."""
-    parts = set()
+def modules(root):
+    """Return dotted name -> path of every module of the package."""
+    package = root / "pengi_plugin"
+    found = {}
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(root).with_suffix("").parts
+        found[".".join(part for part in parts if part != "__init__")] = path
+    return found
+
+
+def imported(path, names):
+    """Return the modules of ``names`` that a file imports, and 'recipes'."""
+    found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            pairs = [
+                (f"{node.module}.{alias.name}", node.module) for alias in node.names
+            ]
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            pairs = [(alias.name, alias.name) for alias in node.names]
         else:
             continue
-        parts |= {name.split(".")[1] for name in names if name[:13] == "pengi_plugin."}
-        parts |= {"recipes" for name in names if name.split(".")[0] == "recipes"}
-    return parts
+        for full, module in pairs:
+            if module.split(".")[0] == "recipes":
+                found.add("recipes")
+            elif full in names:
+                found.add(full)
+            elif module in names:
+                found.add(module)
+    return found
+
+
+def room(name):
+    """Return the first part below the package, '' for the package itself."""
+    return (name.split(".") + [""])[1]
+
+
+def test_every_module_lies_in_a_room_whose_imports_are_ruled(root):
+    rooms = {room(name) for name in modules(root)} - {""}
+    assert rooms == set(ALLOWED)
 
 
 @pytest.mark.parametrize("part", sorted(ALLOWED))
-def test_a_part_imports_only_what_lies_upstream(part, root):
-    package = root / "pengi_plugin"
-    files = [*(package / part).glob("*.py")] or [package / f"{part}.py"]
-    for path in files:
-        beyond = own_imports(path) - ALLOWED[part] - {part}
-        assert not beyond, f"{path.name} imports {sorted(beyond)}"
+def test_a_room_imports_only_what_lies_upstream(part, root):
+    names = modules(root)
+    for name, path in names.items():
+        if room(name) == part:
+            beyond = {room(other) for other in imported(path, names)}
+            beyond -= ALLOWED[part] | {part, ""}
+            assert not beyond, f"{path.name} imports {sorted(beyond)}"
+
+
+def test_the_rules_themselves_have_no_circle():
+    list(TopologicalSorter(ALLOWED).static_order())  # raises CycleError
+
+
+def test_no_module_imports_itself_by_way_of_others(root):
+    names = modules(root)
+    graph = {name: imported(path, names) - {name} for name, path in names.items()}
+    list(TopologicalSorter(graph).static_order())
 
 
 def test_the_package_never_imports_recipes(root):
-    for path in (root / "pengi_plugin").rglob("*.py"):
-        assert "recipes" not in own_imports(path), path.name
+    names = modules(root)
+    for name, path in names.items():
+        assert "recipes" not in imported(path, names), name

@@ -1,8 +1,4 @@
-"""Waveforms in, one vector per clip out, with any SpeechBrain encoder lobe.
-
-Authors
- * The pengi-plugin authors, 2026
-"""
+"""Waveforms in, one vector per clip out, with any SpeechBrain encoder lobe."""
 
 import inspect
 

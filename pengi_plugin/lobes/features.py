@@ -1,8 +1,4 @@
-"""Waveforms in, log-mel spectrograms in dB out; and their normalisation per band.
-
-Authors
- * The pengi-plugin authors, 2026
-"""
+"""Waveforms in, log-mel spectrograms in dB out; and their normalisation per band."""
 
 import torch
 import torch.distributed as dist

@@ -5,9 +5,6 @@ Audio Transformer*, ICASSP 2022 (arXiv 2202.00874), on Liu et al.: *Swin
 Transformer*, ICCV 2021 (arXiv 2103.14030). Only what CLAP and Pengi use: no class
 heads. Names of parameters are those of the released checkpoints
 (``audio_encoder.base.htsat.*``), so that their weights load without renaming.
-
-Authors
- * The pengi-plugin authors, 2026
 """
 
 from collections.abc import Sequence

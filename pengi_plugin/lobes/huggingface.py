@@ -1,11 +1,11 @@
 """Build a frozen Hugging Face model from a hub name, a folder or a configuration."""
 
 import logging
-import os
-from pathlib import Path
 
 import torch
 from transformers import AutoConfig, PreTrainedModel
+
+from pengi_plugin.storage.locate import is_local
 
 logger = logging.getLogger(__name__)
 
@@ -66,29 +66,3 @@ def build_frozen(
             source, dtype=torch.float32, **from_pretrained
         )
     return model.eval().requires_grad_(False)
-
-
-def is_local(source: str | os.PathLike) -> bool:
-    """Tell a local path from a hub name (``name`` or ``owner/name``).
-
-    Raises
-    ------
-    FileNotFoundError
-        If ``source`` can only be a path (absolute, starts with a dot or the
-        home sign, or more than one slash) and nothing is there.
-
-    Example
-    -------
-    >>> is_local("openai/clip-vit-base-patch16")
-    False
-    """
-    path = Path(source).expanduser()
-    if path.exists():
-        return True
-    text = str(source)
-    if path.is_absolute() or text.startswith((".", "~")) or text.count("/") > 1:
-        raise FileNotFoundError(
-            f"{text} is neither a local path that exists nor a hub name; "
-            "check the spelling, or give the folder's full path."
-        )
-    return False

@@ -1,8 +1,4 @@
-"""An encoder's output in, a point of the joint embedding space out.
-
-Authors
- * The pengi-plugin authors, 2026
-"""
+"""An encoder's output in, a point of the joint embedding space out."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from pengi_plugin.metrics.captioning import SBERT_MODEL, score_captions
-from pengi_plugin.protocols.asking import Session, generated_answers
 from pengi_plugin.protocols.score import Score
+from pengi_plugin.protocols.session import Session, generated_answers
 
 #: As tables print them.
 TITLES = {

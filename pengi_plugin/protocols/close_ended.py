@@ -18,16 +18,16 @@ from pengi_plugin.metrics.classification import (
     mean_average_precision,
     multilabel_f1,
 )
-from pengi_plugin.protocols.answers import rank_and_world
-from pengi_plugin.protocols.asking import (
+from pengi_plugin.protocols.answer_log import rank_and_world
+from pengi_plugin.protocols.confusion import write_confusion
+from pengi_plugin.protocols.score import Score, mean_score
+from pengi_plugin.protocols.session import (
     Session,
     answer_likelihoods,
     embed_answers,
     generated_answers,
     says_something,
 )
-from pengi_plugin.protocols.confusion import write_confusion
-from pengi_plugin.protocols.score import Score, mean_score
 
 #: Way -> does it go through the trained projection of prompts?
 SIMILARITY_WAYS = {"similarity": False, "projected similarity": True}

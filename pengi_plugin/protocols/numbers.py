@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from pengi_plugin.metrics.numbers import number_errors
-from pengi_plugin.protocols.asking import Session, generated_answers
 from pengi_plugin.protocols.score import Score, mean_score
+from pengi_plugin.protocols.session import Session, generated_answers
 
 
 def part_after(answer: str, word: str) -> str:

@@ -14,9 +14,9 @@ from tqdm import tqdm
 
 from pengi_plugin.metrics.bootstrap import bootstrap_interval, bootstrap_statistic
 from pengi_plugin.metrics.classification import mean_average_precision
-from pengi_plugin.protocols.asking import Session, audio_embeddings
 from pengi_plugin.protocols.close_ended import class_targets, occurring_classes
 from pengi_plugin.protocols.score import Score
+from pengi_plugin.protocols.session import Session, audio_embeddings
 
 D_HIDDEN = 512
 #: A probe is trained for this many epochs, and steps at least.

@@ -7,8 +7,8 @@ first (ClothoAQA's table in Deshmukh et al., 2023, is of yes/no questions).
 from collections.abc import Sequence
 
 from pengi_plugin.metrics.text import exact_match, is_yes_no, token_f1
-from pengi_plugin.protocols.asking import Session, generated_answers
 from pengi_plugin.protocols.score import Score, mean_score
+from pengi_plugin.protocols.session import Session, generated_answers
 
 
 def question_answering(session: Session, rows: Sequence[dict]) -> list[Score]:

@@ -20,14 +20,14 @@ from pengi_plugin.metrics.retrieval import (
     ranked_relevance,
     recall_at,
 )
-from pengi_plugin.protocols.answers import rank_and_world, wait_for_all
-from pengi_plugin.protocols.asking import (
+from pengi_plugin.protocols.answer_log import rank_and_world, wait_for_all
+from pengi_plugin.protocols.score import Score, mean_score
+from pengi_plugin.protocols.session import (
     Session,
     answer_likelihoods,
     embed_answers,
     generated_answers,
 )
-from pengi_plugin.protocols.score import Score, mean_score
 
 WAYS = ("captions", "projected captions", "likelihood")
 

@@ -23,7 +23,9 @@ from torch.utils.data import DataLoader
 
 from pengi_plugin.assets import folder
 from pengi_plugin.corpora.general_midi import prepare_general_midi
-from pengi_plugin.dataio import ClipDataset, PairBatch, make_sampler, read_manifest
+from pengi_plugin.data.batch import PairBatch
+from pengi_plugin.data.dataset import ClipDataset, make_sampler
+from pengi_plugin.data.manifest import read_manifest
 from pengi_plugin.lobes.tokenizer import SentencePieceTokenizer
 
 

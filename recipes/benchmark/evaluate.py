@@ -19,11 +19,11 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 
-from pengi_plugin.dataio import read_manifest
+from pengi_plugin.data.manifest import read_manifest
 from pengi_plugin.inference import AudioLanguageModel
-from pengi_plugin.protocols.answers import fingerprint
-from pengi_plugin.protocols.asking import Session
+from pengi_plugin.protocols.answer_log import fingerprint
 from pengi_plugin.protocols.score import Score
+from pengi_plugin.protocols.session import Session
 from pengi_plugin.protocols.table import markdown, table_lines, write_table
 from pengi_plugin.tasks import TASKS
 

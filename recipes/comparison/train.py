@@ -19,13 +19,13 @@ import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import ddp_init_group, if_main_process
 
-from pengi_plugin.corpora.manifest import write_whole
-from pengi_plugin.experiment import fit, prepare, test
-from pengi_plugin.lobes.clap import load_clap
+from pengi_plugin.conversion.clap import load_clap
 from pengi_plugin.metrics.bootstrap import bootstrap_interval
 from pengi_plugin.metrics.captioning import score_captions
 from pengi_plugin.metrics.text import token_f1
-from pengi_plugin.pretrained import continue_from, load_pretrained
+from pengi_plugin.pretrained.folder import continue_from, load_pretrained
+from pengi_plugin.storage.atomic import write_whole
+from pengi_plugin.training.run import fit, prepare, test
 
 TASK = "captioning"
 RUNS = {"A": "captions only", "B": "all tasks"}

@@ -4,9 +4,6 @@ The strong baseline of a small neural language model (Chen & Goodman, *An
 empirical study of smoothing techniques for language modeling*, 1999). An
 n-gram of token ids is packed into one 64-bit integer, so that counting is
 sorting; a million tokens take some seconds.
-
-Authors
- * The pengi-plugin authors, 2026
 """
 
 import math

@@ -1,8 +1,4 @@
-"""Documents of several corpora in, blocks of token ids out, in chosen shares.
-
-Authors
- * The pengi-plugin authors, 2026
-"""
+"""Documents of several corpora in, blocks of token ids out, in chosen shares."""
 
 import numpy as np
 import torch

@@ -2,9 +2,6 @@
 
 Every reader returns ``(train, held_out)``. A line is lower case and has no
 final full stop, as the answers of this project have.
-
-Authors
- * The pengi-plugin authors, 2026
 """
 
 import csv
@@ -14,9 +11,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from pengi_plugin.corpora.esc50_words import PHRASES, captions_of, label_of
-from pengi_plugin.corpora.general_midi_plan import plan_clips
-from pengi_plugin.corpora.general_midi_words import plan_rows
+from pengi_plugin.corpora.esc50 import PHRASES, captions_of, label_of
+from pengi_plugin.corpora.general_midi.plan import plan_clips
+from pengi_plugin.corpora.general_midi.words import plan_rows
 from pengi_plugin.tasks import TASKS, apply
 
 #: WordNet's files of synsets; the gloss stands behind the bar.

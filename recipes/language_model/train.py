@@ -4,9 +4,6 @@
     --audiocaps_folder path/to/audiocaps
 
 See README.md beside this file.
-
-Authors
- * The pengi-plugin authors, 2026
 """
 
 import math

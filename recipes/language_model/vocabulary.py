@@ -1,8 +1,4 @@
-"""Lines of text in, a sentencepiece model out.
-
-Authors
- * The pengi-plugin authors, 2026
-"""
+"""Lines of text in, a sentencepiece model out."""
 
 from pathlib import Path
 

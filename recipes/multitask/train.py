@@ -13,10 +13,10 @@ import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import ddp_init_group, run_on_main
 
-from pengi_plugin.experiment import fit, prepare, test
-from pengi_plugin.export import export_run
-from pengi_plugin.lobes.clap import load_clap
-from pengi_plugin.pretrained import continue_from, load_pretrained
+from pengi_plugin.conversion.clap import load_clap
+from pengi_plugin.pretrained.folder import continue_from, load_pretrained
+from pengi_plugin.training.export import export_run
+from pengi_plugin.training.run import fit, prepare, test
 
 
 def main(arguments: list[str]) -> list[dict]:

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from pengi_plugin.corpora.esc50 import prepare_esc50
-from pengi_plugin.corpora.esc50_words import PHRASES, captions_of, sentences
+from pengi_plugin.corpora.esc50 import PHRASES, captions_of, prepare_esc50, sentences
 
 COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
 

@@ -8,8 +8,8 @@ import torchaudio
 from hyperpyyaml import load_hyperpyyaml
 from torch import nn
 
+from pengi_plugin.conversion.clap import ms_clap_weights
 from pengi_plugin.lobes.audio_encoder import AudioEncoder
-from pengi_plugin.lobes.clap import ms_clap_weights
 from pengi_plugin.lobes.features import LogMel
 from pengi_plugin.lobes.htsat import HTSAT
 from pengi_plugin.lobes.projection import ProjectionHead

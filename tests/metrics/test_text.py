@@ -2,12 +2,7 @@
 
 import pytest
 
-from pengi_plugin.metrics.text import (
-    exact_match,
-    is_yes_no,
-    normalize_answer,
-    token_f1,
-)
+from pengi_plugin.metrics.text import exact_match, is_yes_no, normalize_answer, token_f1
 
 PAIRS = (
     ("a dog barks", "The dog barks."),

@@ -9,7 +9,7 @@ import soundfile
 import torch
 from torch.nn import functional as F
 
-from pengi_plugin.protocols.asking import Session
+from pengi_plugin.protocols.session import Session
 
 RATE = 8000
 #: Hz -> what the model says.

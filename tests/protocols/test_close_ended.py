@@ -5,14 +5,14 @@ import csv
 import numpy as np
 import pytest
 
-from pengi_plugin.protocols import asking
-from pengi_plugin.protocols.asking import audio_embeddings, generated_answers
+from pengi_plugin.protocols import session as session_module
 from pengi_plugin.protocols.close_ended import (
     class_targets,
     class_texts,
     multi_label,
     single_label,
 )
+from pengi_plugin.protocols.session import audio_embeddings, generated_answers
 
 CLASSES = ["church_bells", "dog", "rain"]
 
@@ -144,6 +144,6 @@ def test_only_the_part_of_an_answer_that_holds_the_class_counts(session, clips, 
 
 
 def test_many_classes_are_scored_a_batch_at_a_time(session, rows, monkeypatch):
-    monkeypatch.setattr(asking, "ANSWER_BATCH", 2)
+    monkeypatch.setattr(session_module, "ANSWER_BATCH", 2)
     score, _ = single_label(session, rows, CLASSES, ways=["likelihood"])
     assert score.value == 6 / 8

@@ -194,7 +194,7 @@ def test_every_set_of_the_benchmark_is_whole(root):
 
 
 def test_esc50_has_its_fifty_classes(root):
-    from pengi_plugin.corpora.esc50_words import PHRASES
+    from pengi_plugin.corpora.esc50 import PHRASES
 
     with open(root / "hparams" / "benchmark.yaml", encoding="utf-8") as file:
         classes = load_hyperpyyaml(file)["esc50_classes"]

@@ -1,0 +1,1 @@
+"""Released checkpoints and CLAP weights in, our parts and folders out."""

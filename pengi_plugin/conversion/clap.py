@@ -1,0 +1,252 @@
+"""A CLAP checkpoint in, its weights in our audio encoder.
+
+The paper starts the audio encoder from CLAP. Two families have an HTSAT:
+
+- MS-CLAP 2023 (Elizalde, Deshmukh, Wang: *Natural Language Supervision for
+  General-Purpose Audio Representations*, ICASSP 2024, arXiv 2309.05767), one
+  ``.pth`` file whose audio branch is laid out as the released Pengi's. Features:
+  44.1 kHz, hop 320, mel bands of 32 kHz.
+- LAION-CLAP without fusion (Wu, Chen, Zhang, Hui, Berg-Kirkpatrick, Dubnov:
+  *Large-scale Contrastive Language-Audio Pretraining*, ICASSP 2023, arXiv
+  2211.06687), in the layout of transformers' ``ClapModel``. Features: 48 kHz, hop
+  480, 10 s.
+"""
+
+import pickle
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from huggingface_hub import hf_hub_download
+from torch import Tensor
+from transformers import AutoConfig, ClapAudioModelWithProjection
+
+from pengi_plugin.lobes.audio_encoder import AudioEncoder
+from pengi_plugin.lobes.htsat import HTSAT
+
+#: MS-CLAP's or released Pengi's name -> HTSAT's name, in order.
+MS_CLAP_RENAMES = ((r"^audio_encoder\.base\.htsat\.", ""),)
+
+#: Name in transformers' ClapModel -> HTSAT's name, in order. Query, key and value
+#: are then joined to ``qkv``.
+LAION_RENAMES = (
+    (r"^audio_model\.audio_encoder\.", ""),
+    (r"^batch_norm\.", "bn0."),
+    (r"\.layernorm_before\.", ".norm1."),
+    (r"\.layernorm_after\.", ".norm2."),
+    (r"\.attention\.self\.", ".attn."),
+    (r"\.attention\.output\.dense\.", ".attn.proj."),
+    (r"\.intermediate\.dense\.", ".mlp.fc1."),
+    (r"\.output\.dense\.", ".mlp.fc2."),
+)
+
+#: Names (ours) that checkpoints hold beside what HTSAT learns: what follows from the
+#: sizes, and the two class heads, which no embedding passes through.
+NOT_LEARNED = (
+    r"^spectrogram_extractor\.",
+    r"^logmel_extractor\.",
+    r"\.relative_position_index$",
+    r"\.attn_mask$",
+    r"^bn0\.num_batches_tracked$",
+)
+UNUSED_HEADS = (r"^tscam_conv\.", r"^head\.")
+
+WEIGHT_FILES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
+HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)+")
+EXAMPLES = "microsoft/msclap/CLAP_weights_2023.pth or laion/clap-htsat-unfused"
+
+
+def load_clap(audio_encoder: AudioEncoder, source: str) -> None:
+    """Load a CLAP checkpoint's audio encoder into ours, strictly.
+
+    The projection is not loaded: it starts afresh.
+
+    Arguments
+    ---------
+    audio_encoder : AudioEncoder
+        Holds an HTSAT of the checkpoint's sizes; changed in place.
+    source : str
+        An MS-CLAP 2023 file, a folder that transformers' ``ClapModel`` or
+        ``ClapAudioModelWithProjection`` saved, or either on the hub:
+        ``owner/repository/file.pth`` or ``owner/repository``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the source is neither here nor on the hub.
+    ValueError
+        If it holds no HTSAT, or one whose names or shapes differ; names them.
+    """
+    htsat = audio_encoder.encoder
+    if not isinstance(htsat, HTSAT):
+        raise ValueError(
+            "A CLAP checkpoint is loaded into an HTSAT; this audio encoder is a "
+            f"{type(htsat).__name__}."
+        )
+    place = locate(source)
+    if isinstance(place, Path) and place.is_file():
+        weights = ms_clap_weights(read_checkpoint(place), source)
+    else:
+        weights = laion_weights(str(place))
+    check_fit(htsat.state_dict(), weights, source)
+    htsat.load_state_dict(weights)
+
+
+def locate(source: str) -> Path | str:
+    """Return the path of a local or downloaded source, or its hub name.
+
+    A path that exists comes first; what does not and does not look like a hub name
+    (or begins with a folder that is here) is a missing path.
+    """
+    source = str(source)
+    path = Path(source).expanduser()
+    if path.exists():
+        return path
+    parts = source.split("/")
+    is_file = path.suffix in WEIGHT_FILES
+    fits = len(parts) > 2 if is_file else len(parts) == 2
+    is_name = HUB_NAME.fullmatch(source) and fits
+    if not is_name or Path(parts[0]).exists():
+        raise FileNotFoundError(
+            f"There is no {source} in {Path.cwd()}. Give the path of a CLAP "
+            f"checkpoint, or a name on the hub such as {EXAMPLES}."
+        )
+    if not is_file:
+        return source
+    try:
+        return Path(hf_hub_download("/".join(parts[:2]), "/".join(parts[2:])))
+    except OSError as error:  # huggingface_hub's own errors are OSErrors
+        raise FileNotFoundError(
+            f"{source} is not a path here and could not be fetched from the hub: "
+            f"{error}"
+        ) from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """Return the weights of a ``.pth`` file that keeps them under ``model``.
+
+    Only tensors and plain containers are read; a pickle with code is refused.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise ValueError(
+            f"{path} could not be read as a checkpoint that holds weights only: {error}"
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+        found = list(content)[:5] if isinstance(content, dict) else type(content)
+        raise ValueError(f"{path} has no weights under 'model'; it holds {found}.")
+    return content["model"]
+
+
+def ms_clap_weights(weights: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+    """Return HTSAT's weights from an MS-CLAP 2023 (or released Pengi) state dict.
+
+    Keys may be prefixed ``module.``; those of other parts are left alone.
+
+    Arguments
+    ---------
+    weights : dict
+        The state dict under ``model``.
+    source : str
+        Where it comes from, for error messages.
+    """
+    names = [re.sub(r"^module\.", "", name) for name in weights]
+    if any(name.startswith("audio_encoder.base.conv_block") for name in names):
+        raise ValueError(
+            f"{source} is MS-CLAP 2022, whose audio encoder is a Cnn14, not an HTSAT. "
+            "Take MS-CLAP 2023 (CLAP_weights_2023.pth)."
+        )
+    if not any(name.startswith("audio_encoder.base.htsat.") for name in names):
+        raise ValueError(
+            f"{source} has no audio_encoder.base.htsat.* weights, so it is not MS-CLAP "
+            f"2023; its first are {names[:3]}."
+        )
+    htsat = {
+        name: value
+        for name, value in zip(names, weights.values())
+        if name.startswith("audio_encoder.base.htsat.")
+    }
+    return renamed(htsat, MS_CLAP_RENAMES)
+
+
+def laion_weights(source: str) -> dict[str, Tensor]:
+    """Return HTSAT's weights from a folder or hub name of transformers' CLAP."""
+    try:
+        config = AutoConfig.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"{source} is neither a folder here nor a name on the hub that "
+            f"transformers can load as CLAP: {error}"
+        ) from error
+    if config.model_type not in ("clap", "clap_audio_model"):
+        raise ValueError(
+            f"{source} is a {config.model_type!r} model; give a CLAP, such as "
+            f"{EXAMPLES}."
+        )
+    audio = config.audio_config if config.model_type == "clap" else config
+    if audio.enable_fusion:
+        raise ValueError(
+            f"{source} is a LAION-CLAP with feature fusion, for which HTSAT has no "
+            "place. Take one without, such as laion/clap-htsat-unfused."
+        )
+    model, report = ClapAudioModelWithProjection.from_pretrained(
+        source, config=audio, dtype=torch.float32, output_loading_info=True
+    )
+    if report["missing_keys"]:
+        raise ValueError(f"{source} lacks {sorted(report['missing_keys'])}.")
+    weights = {
+        name: value
+        for name, value in model.state_dict().items()
+        if name.startswith("audio_model.")
+    }
+    return joined_qkv(renamed(weights, LAION_RENAMES))
+
+
+def renamed(
+    weights: dict[str, Tensor], renames: Iterable[tuple[str, str]]
+) -> dict[str, Tensor]:
+    """Apply a table of renames; leave out what HTSAT does not learn or use."""
+    result = {}
+    for name, value in weights.items():
+        for pattern, replacement in renames:
+            name = re.sub(pattern, replacement, name)
+        if not any(re.search(p, name) for p in NOT_LEARNED + UNUSED_HEADS):
+            result[name] = value
+    return result
+
+
+def joined_qkv(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Join each attention's ``query``, ``key`` and ``value`` to ``qkv``."""
+    result = {}
+    for name, value in weights.items():
+        if re.search(r"\.attn\.(key|value)\.", name):
+            continue
+        if ".attn.query." in name:
+            parts = [
+                name.replace(".query.", f".{p}.") for p in ("query", "key", "value")
+            ]
+            name = name.replace(".query.", ".qkv.")
+            value = torch.cat([weights[part] for part in parts])
+        result[name] = value
+    return result
+
+
+def check_fit(
+    expected: dict[str, Tensor], weights: dict[str, Tensor], source: str
+) -> None:
+    """Raise ValueError that names each weight that does not fit."""
+    faults = [f"lacks {name}" for name in expected if name not in weights]
+    for name, value in weights.items():
+        if name not in expected:
+            faults.append(f"has an unexpected {name}")
+        elif value.shape != expected[name].shape:
+            faults.append(
+                f"has {name} as {list(value.shape)}, not {list(expected[name].shape)}"
+            )
+    if faults:
+        raise ValueError(
+            f"{source} does not fit this HTSAT (check its dim, depths, heads, window, "
+            f"patch_size and n_mels): it {'; it '.join(faults)}."
+        )

@@ -1,0 +1,134 @@
+"""Render General MIDI notes with a sound font: notes in, a mono wave out.
+
+The synthesizer (``symusic``, prestosynth) runs at 48 kHz and its output is
+filtered and decimated to 16 kHz: at low rates it never ends on some high notes. It
+gets a copy of the sound font with the root keys where it looks for them.
+"""
+
+import atexit
+import importlib.util
+import shutil
+import tempfile
+from functools import cache, lru_cache
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+
+from pengi_plugin.corpora.general_midi.root_keys import apply_root_keys
+
+SAMPLE_RATE = 16000
+SYNTH_RATE = 48000
+SOUND_FONT = "TimGM6mb.sf2"
+
+#: Two synthesizers that render at a time spoil each other's output.
+RENDERING = Lock()
+
+#: Length of the stretch over which a level is measured, in seconds.
+LEVEL_WINDOW = 0.05
+
+
+def sound_font() -> str:
+    """Return the path of the sound font that ``pretty_midi`` ships.
+
+    Example
+    -------
+    >>> Path(sound_font()).name
+    'TimGM6mb.sf2'
+    """
+    spec = importlib.util.find_spec("pretty_midi")
+    if spec is not None:
+        path = Path(spec.submodule_search_locations[0]) / SOUND_FONT
+        if path.is_file():
+            return str(path)
+    raise FileNotFoundError(
+        f"{SOUND_FONT} was not found; install the package pretty_midi, which ships it."
+    )
+
+
+def render(
+    program: int,
+    pitch: int,
+    velocity: int,
+    times: tuple[float, ...],
+    duration: float,
+    seconds: float,
+    tuning: int = 0,
+) -> np.ndarray:
+    """Play one instrument or one key of the drum kit.
+
+    Arguments
+    ---------
+    program : int
+        General MIDI program (1-128); 0 for the drum kit.
+    pitch : int
+        MIDI pitch, or key of the drum kit.
+    velocity : int
+        MIDI velocity.
+    times : tuple of float
+        When it is struck, in seconds.
+    duration : float
+        How long it is held each time, in seconds.
+    seconds : float
+        Length of the result.
+    tuning : int
+        Cents by which all is tuned up.
+
+    Returns
+    -------
+    wave : numpy.ndarray
+        [sample] at 16 kHz, float32, as loud as the sound font has it.
+
+    Example
+    -------
+    >>> render(41, 60, 100, (0.1,), 0.5, seconds=1.0).shape
+    (16000,)
+    """
+    from scipy.signal import resample_poly
+    from symusic import Note, Score, Track
+
+    rate = round(SYNTH_RATE * 2 ** (-tuning / 1200))
+    stretch = SYNTH_RATE / rate
+    score = Score(480, ttype="second")
+    track = Track("", max(program - 1, 0), program == 0, ttype="second")
+    for time in times:
+        place = time * stretch, duration * stretch
+        track.notes.append(Note(*place, pitch, velocity, ttype="second"))
+    # Rendering ends with the last note: one beyond the clip keeps what rings on.
+    track.notes.append(Note(seconds * stretch, 0.1, pitch, 1, ttype="second"))
+    score.tracks.append(track)
+    with RENDERING:
+        wave = np.array(_synthesizer(rate).render(score, stereo=False))[0]
+    wave = resample_poly(wave, 1, SYNTH_RATE // SAMPLE_RATE).astype(np.float32)
+    n_sample = round(seconds * SAMPLE_RATE)
+    return np.pad(wave[:n_sample], (0, max(n_sample - len(wave), 0)))
+
+
+def level(wave: np.ndarray) -> float:
+    """Return the root mean square of the loudest 50 ms, in dB below full scale.
+
+    Example
+    -------
+    >>> round(level(np.full(16000, 0.1)), 3)
+    -20.0
+    """
+    window = round(LEVEL_WINDOW * SAMPLE_RATE)
+    frames = wave[: len(wave) // window * window].reshape(-1, window)
+    power = np.square(frames, dtype=np.float64).mean(1).max()
+    return float(10 * np.log10(max(power, 1e-20)))
+
+
+@lru_cache(maxsize=32)
+def _synthesizer(rate: int):
+    from symusic import Synthesizer
+
+    return Synthesizer(sf_path=_playable_font(), sample_rate=rate, quality=4)
+
+
+@cache
+def _playable_font() -> str:
+    folder = Path(tempfile.mkdtemp(prefix="sound_font_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / SOUND_FONT
+    path.write_bytes(apply_root_keys(Path(sound_font()).read_bytes()))
+    return str(path)

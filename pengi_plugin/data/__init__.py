@@ -1,0 +1,1 @@
+"""The clip's road: manifests and recordings in, batches out."""

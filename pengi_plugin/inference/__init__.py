@@ -1,0 +1,7 @@
+"""Recordings and prompts in, answers out: a trained Pengi as SpeechBrain interface."""
+
+from pengi_plugin.inference.classify import CLASSIFY_PROMPT
+from pengi_plugin.inference.files import DESCRIBE_PROMPTS, FileAnswer
+from pengi_plugin.inference.interface import AudioLanguageModel
+
+__all__ = ["CLASSIFY_PROMPT", "DESCRIBE_PROMPTS", "AudioLanguageModel", "FileAnswer"]

@@ -1,0 +1,182 @@
+"""Audio files and labels in, the labels ranked for each file out.
+
+Pengi (Deshmukh et al., NeurIPS 2023, section 4) turns text into classes in two
+ways: the label nearest to the generated answer in the text encoder's space, or the
+label that the language model finds most likely.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pengi_plugin.inference.files import FileAnswer, answers_only, each_file
+
+#: What ``classify_file`` asks.
+CLASSIFY_PROMPT = "this is a sound of"
+
+#: Labels whose likelihoods are computed at a time over several clips, which bounds
+#: the memory; those of one clip are never divided.
+SCORED_AT_A_TIME = 256
+
+
+@torch.inference_mode()
+def text_embeddings(pengi, texts: list[str], projected: bool = False) -> Tensor:
+    """Embed texts in the space of the text encoder, with unit norm.
+
+    A text longer than the encoder reads is cut at a word. Without text encoder, a
+    text is the mean of its tokens' embeddings in the language model.
+
+    Arguments
+    ---------
+    pengi : Pengi
+        The model.
+    texts : list of str
+        Answers or labels.
+    projected : bool
+        Whether to go on through the trained projection of prompts.
+
+    Returns
+    -------
+    embeddings : torch.Tensor
+        [text, d_text], or [text, d_embedding] if projected.
+    """
+    encoder = pengi.text_encoder
+    texts = [cut_to_fit(encoder, text) for text in texts]
+    embeddings = pengi.text_projection(encoder(texts)) if projected else encoder(texts)
+    if embeddings.dim() == 3:
+        lengths = [len(encoder.prompt_ids(text)) for text in texts]
+        embeddings = torch.stack(
+            [row[:n].mean(0) for row, n in zip(embeddings, lengths, strict=True)]
+        )
+    return F.normalize(embeddings.float(), dim=-1)
+
+
+def cut_to_fit(encoder, text: str) -> str:
+    """Drop the last words of a text until the encoder reads all of it."""
+    while len(encoder.prompt_ids(text)) > encoder.max_tokens and text:
+        text = text.rpartition(" ")[0]
+    return text
+
+
+def classify_file(
+    model,
+    path,
+    labels: Sequence[str],
+    prompt: str = CLASSIFY_PROMPT,
+    method: str = "similarity",
+) -> list[tuple[str, float]]:
+    """Rank labels for a recording, the best first.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Who listens.
+    path : str
+        Audio file.
+    labels : list of str
+        Names of the classes, as they would stand in an answer.
+    prompt : str
+        What the model is asked.
+    method : str
+        ``"similarity"``: the cosine between the generated answer and each label
+        in the text encoder's space. ``"likelihood"``: the total log-probability
+        of each label and the end mark, all in one batch over one prefix.
+
+    Returns
+    -------
+    ranking : list of (str, float)
+        Labels with their scores.
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, or the method is another.
+    """
+    return answers_only(classify_files(model, [path], labels, prompt, method))[0]
+
+
+def classify_files(
+    model,
+    paths: Sequence,
+    labels: Sequence[str],
+    prompt: str = CLASSIFY_PROMPT,
+    method: str = "similarity",
+    batch_size: int = 8,
+) -> Iterator[FileAnswer]:
+    """Yield the labels ranked for each file in order, as ``classify_file`` does.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Who listens.
+    paths : list of str
+        Audio files.
+    labels : list of str
+        Names of the classes.
+    prompt : str
+        What the model is asked.
+    method : str
+        ``"similarity"`` or ``"likelihood"``; see ``classify_file``.
+    batch_size : int
+        How many files are classified at a time.
+
+    Yields
+    ------
+    ranking : FileAnswer
+        Labels with their scores, the best first; or the error of a file that
+        cannot be read, which stops no other file.
+
+    Raises
+    ------
+    ValueError
+        If there are no labels, or the method is another.
+    """
+    methods = {"similarity": similarity_scores, "likelihood": likelihood_scores}
+    if method not in methods or not labels:
+        raise ValueError(
+            "Classification needs labels, and 'similarity' or 'likelihood' as "
+            f"method; got method={method!r} and {len(labels)} labels."
+        )
+    scores_of = methods[method](model, labels)
+
+    def ask(clips, index, prompts):
+        scores = scores_of(clips, index, prompts)
+        return [_ranking(labels, row) for row in scores.tolist()]
+
+    prompts = [prompt] * len(paths)
+    return each_file(paths, prompts, model.load_clip, ask, batch_size)
+
+
+def similarity_scores(model, labels: Sequence[str]) -> Callable:
+    """Return a function: clips, clip_index, prompts -> cosines [prompt, label].
+
+    They are those between each generated answer and the labels, which are embedded
+    once.
+    """
+    points = model.embed_texts(labels)
+
+    def scores_of(clips: Tensor, index: Tensor, prompts: list[str]) -> Tensor:
+        lengths = torch.ones(len(clips))
+        answers, _ = model.generate_batch(clips, lengths, prompts, clip_index=index)
+        return model.embed_texts(answers) @ points.T
+
+    return scores_of
+
+
+def likelihood_scores(model, labels: Sequence[str]) -> Callable:
+    """Return a function: clips, clip_index, prompts -> log-probs [prompt, label]."""
+    n_prefix = max(1, SCORED_AT_A_TIME // len(labels))
+
+    def scores_of(clips: Tensor, index: Tensor, prompts: list[str]) -> Tensor:
+        lengths = torch.ones(len(clips))
+        prefix = model.encode_batch(clips, lengths, prompts, clip_index=index)
+        parts = [model.score_answers(part, labels) for part in prefix.split(n_prefix)]
+        return torch.cat(parts)
+
+    return scores_of
+
+
+def _ranking(labels: Sequence[str], scores: list[float]) -> list[tuple[str, float]]:
+    return sorted(zip(labels, scores), key=lambda item: item[1], reverse=True)

@@ -1,0 +1,303 @@
+"""A model and audio files in, answers about the files out, in their order.
+
+``model`` is an ``AudioLanguageModel``, which has these functions as its methods, or
+whatever has its ``load_clip``, ``load_audio``, ``encode_batch``, ``generate_batch``
+and ``make_searcher``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pengi_plugin.data.audio import window_starts
+from pengi_plugin.inference.texts import one_each
+
+#: What ``describe_file`` asks, as the released code does.
+DESCRIBE_PROMPTS = (
+    "generate audio caption",
+    "generate metadata",
+    "this is a sound of",
+)
+
+
+class FileAnswer(NamedTuple):
+    """What became of one file: an answer, or the error that stopped it.
+
+    The answer is a text, or the ranked labels of ``classify_files``; the prompt is
+    None where several were asked.
+    """
+
+    path: str
+    prompt: str | None
+    answer: str | list[tuple[str, float]] | None
+    error: Exception | None
+
+
+def each_file(
+    paths: Sequence,
+    prompts: Sequence[str | None],
+    load: Callable,
+    ask: Callable,
+    batch_size: int,
+) -> Iterator[FileAnswer]:
+    """Yield the answer about each file in order; errors are yielded, not raised.
+
+    A file that occurs several times in a batch is heard once.
+
+    Arguments
+    ---------
+    paths : list of str
+        Audio files.
+    prompts : list of str
+        One each.
+    load : callable
+        path -> clip [sample], all of the same length. Of a file that it cannot
+        read, it raises an OSError, ValueError or RuntimeError.
+    ask : callable
+        (clips [clip, sample], clip_index [prompt], prompts) -> one answer per
+        prompt, about the clip that ``clip_index`` names.
+    batch_size : int
+        How many files are answered at a time.
+
+    Raises
+    ------
+    ValueError
+        If ``batch_size`` is less than 1.
+
+    Example
+    -------
+    >>> def load(path):
+    ...     return torch.tensor([float(path)])
+    >>> def ask(clips, clip_index, prompts):
+    ...     return [2 * clips[i].item() for i in clip_index]
+    >>> found = each_file(["1", "x", "3"], ["twice?"] * 3, load, ask, batch_size=2)
+    >>> [answer for path, prompt, answer, error in found]
+    [2.0, None, 6.0]
+    """
+    check_batch_size(batch_size)
+    for start in range(0, len(paths), batch_size):
+        batch = slice(start, start + batch_size)
+        yield from _one_batch(paths[batch], prompts[batch], load, ask)
+
+
+def check_batch_size(batch_size: int) -> None:
+    """Raise ValueError if nothing would fit into a batch."""
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; got {batch_size}.")
+
+
+@torch.inference_mode()
+def _one_batch(paths, prompts, load, ask) -> list[FileAnswer]:
+    paths = [str(path) for path in paths]
+    clips, errors = {}, {}
+    for path in dict.fromkeys(paths):
+        try:
+            clips[path] = load(path)
+        except (OSError, ValueError, RuntimeError) as error:
+            errors[path] = error
+    answers = iter(())
+    if clips:
+        place = {path: index for index, path in enumerate(clips)}
+        index = torch.tensor([place[path] for path in paths if path in place])
+        asked = [prompt for path, prompt in zip(paths, prompts) if path in place]
+        answers = iter(ask(torch.stack(list(clips.values())), index, asked))
+    return [
+        FileAnswer(path, prompt, None, errors[path])
+        if path in errors
+        else FileAnswer(path, prompt, next(answers), None)
+        for path, prompt in zip(paths, prompts)
+    ]
+
+
+def answers_only(results: Iterable[FileAnswer]) -> list:
+    """Return the answers about files; raise the first error."""
+    answers = []
+    for result in results:
+        if result.error is not None:
+            raise result.error
+        answers.append(result.answer)
+    return answers
+
+
+def generate_file(
+    model, path, prompt=None, window="first", batch_size: int = 8, **options
+):
+    """Answer a prompt about a recording.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Who answers.
+    path : str
+        Audio file.
+    prompt : str
+        ``default_prompt`` if None.
+    window : str
+        ``"first"``: what the model hears is the first ``clip_seconds``.
+        ``"all"``: one answer for each window of ``clip_seconds``; windows lie
+        side by side, the last one ends with the recording.
+    batch_size : int
+        How many windows are heard at a time.
+    **options : dict
+        ``add_texts`` and search options; see ``generate_batch``.
+
+    Returns
+    -------
+    answer : str or list of (float, float, str)
+        With ``"all"``: start and end of each window, in seconds, and its answer.
+    """
+    if window not in ("first", "all"):
+        raise ValueError(f"window must be 'first' or 'all'; got {window!r}.")
+    if window == "first":
+        clips = model.load_clip(path)[None]
+        return model.generate_batch(clips, torch.ones(1), prompt, **options)[0][0]
+    check_batch_size(batch_size)
+    wav = model.load_audio(path)
+    rate, n = model.hparams.sample_rate, model.n_sample
+    starts = window_starts(len(wav), n)
+    answers = []
+    for first in range(0, len(starts), batch_size):
+        batch = starts[first : first + batch_size]
+        wavs = torch.stack([wav[start : start + n] for start in batch])
+        lengths = torch.ones(len(wavs))
+        answers += model.generate_batch(wavs, lengths, prompt, **options)[0]
+    ends = [min(start + n, len(wav)) for start in starts]
+    return [(a / rate, b / rate, text) for a, b, text in zip(starts, ends, answers)]
+
+
+def generate_files(
+    model, paths: Sequence, prompts=None, batch_size: int = 8, **options
+) -> list[str]:
+    """Answer prompts about files, in their order; the first bad file raises.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Who answers.
+    paths : list of str
+        Audio files.
+    prompts : str or list of str
+        One for all or one each; ``default_prompt`` if None.
+    batch_size : int
+        How many are answered at a time.
+    **options : dict
+        Search options; see ``generate_batch``.
+    """
+    return answers_only(answer_files(model, paths, prompts, batch_size, **options))
+
+
+def answer_files(
+    model, paths: Sequence, prompts=None, batch_size: int = 8, **options
+) -> Iterator[FileAnswer]:
+    """Yield the answer about each file in order; errors are yielded, not raised.
+
+    Arguments are those of ``generate_files``.
+    """
+
+    def ask(clips, index, prompts):
+        lengths = torch.ones(len(clips))
+        return model.generate_batch(
+            clips, lengths, prompts, clip_index=index, **options
+        )[0]
+
+    prompts = one_each(prompts, len(paths), model.hparams.default_prompt)
+    return each_file(paths, prompts, model.load_clip, ask, batch_size)
+
+
+@torch.inference_mode()
+def ranked_file(model, path, prompt=None, n_best: int = 5) -> list:
+    """Return the best answers of one beam search: [(answer, score)], best first.
+
+    A score is the average log-probability of the answer's tokens, the end mark
+    included. ``n_best`` is the width of the beam too.
+    """
+    prefix = model.encode_batch(model.load_clip(path)[None], torch.ones(1), prompt)
+    searcher = model.make_searcher(beam_size=n_best)
+    searcher.topk, searcher.return_topk = n_best, True
+    with model.inference_ctx:
+        tokens, lengths, scores, _ = searcher(prefix)
+    texts = _texts(model.tokenizer, tokens[0], lengths[0])
+    ranked = zip(texts, scores[0].tolist())
+    return [(text, score) for text, score in ranked if score > -float("inf")]
+
+
+@torch.inference_mode()
+def sample_file(model, path, prompt=None, n_samples: int = 5, **sampling) -> list:
+    """Draw several answers to a prompt about a recording.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Who answers.
+    path : str
+        Audio file.
+    prompt : str
+        ``default_prompt`` if None.
+    n_samples : int
+        How many answers.
+    **sampling : dict
+        ``temperature``, ``top_k``, ``top_p``, ``seed`` and ``max_new_tokens``;
+        see ``PrefixSampler``.
+
+    Returns
+    -------
+    answers : list of str
+    """
+    prefix = model.encode_batch(model.load_clip(path)[None], torch.ones(1), prompt)
+    sampler = model.make_searcher(n_samples=n_samples, **sampling)
+    with model.inference_ctx:
+        tokens, lengths, *_ = sampler(prefix)
+    if n_samples == 1:
+        return [model.tokenizer.decode_ids(tokens[0]).strip()]
+    return _texts(model.tokenizer, tokens[0], lengths[0])
+
+
+def describe_file(model, path, **search) -> str:
+    """Join the answers to ``DESCRIBE_PROMPTS`` about a file; it is heard once."""
+    return answers_only(describe_files(model, [path], **search))[0]
+
+
+def describe_files(
+    model, paths: Sequence, batch_size: int = 8, **search
+) -> Iterator[FileAnswer]:
+    """Yield the description of each file in order, as ``describe_file`` gives it.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Who answers.
+    paths : list of str
+        Audio files.
+    batch_size : int
+        How many files are described at a time, with three answers each.
+    **search : dict
+        Search options; see ``generate_batch``.
+
+    Yields
+    ------
+    description : FileAnswer
+        The answers to ``DESCRIBE_PROMPTS``, joined; or the error of a file that
+        cannot be read, which stops no other file.
+    """
+    n = len(DESCRIBE_PROMPTS)
+
+    def ask(clips, index, _):
+        lengths, prompts = torch.ones(len(clips)), DESCRIBE_PROMPTS * len(index)
+        index = index.repeat_interleave(n)
+        answers, _ = model.generate_batch(
+            clips, lengths, prompts, clip_index=index, **search
+        )
+        return [". ".join(answers[i : i + n]) for i in range(0, len(answers), n)]
+
+    return each_file(paths, [None] * len(paths), model.load_clip, ask, batch_size)
+
+
+def _texts(tokenizer, tokens: Tensor, lengths: Tensor) -> list[str]:
+    """Return the texts of [answer, token] with relative lengths [answer]."""
+    n_tokens = (lengths * tokens.shape[-1]).round().long().tolist()
+    return [
+        tokenizer.decode_ids(ids[:n]).strip()
+        for ids, n in zip(tokens.tolist(), n_tokens)
+    ]

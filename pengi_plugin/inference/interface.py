@@ -1,0 +1,367 @@
+"""Recordings and prompts in, answers out: a trained Pengi behind SpeechBrain's face.
+
+Everything is built by the ``hyperparams.yaml`` of a model's folder; see
+``pengi convert`` and ``pengi export``. Pengi: Deshmukh et al., NeurIPS 2023.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from speechbrain.dataio import audio_io
+from speechbrain.dataio.preprocess import AudioNormalizer
+from speechbrain.inference.interfaces import Pretrained
+from torch import Tensor
+
+from pengi_plugin.data.audio import check_audio, fitted, mixed, read_clip
+from pengi_plugin.decoders.beam import PrefixBeamSearcher
+from pengi_plugin.decoders.greedy import PrefixGreedySearcher
+from pengi_plugin.decoders.sampling import PrefixSampler
+from pengi_plugin.inference import classify, files, likelihood
+from pengi_plugin.inference.classify import CLASSIFY_PROMPT, text_embeddings
+from pengi_plugin.inference.files import DESCRIBE_PROMPTS, FileAnswer
+from pengi_plugin.inference.texts import extended, one_each
+from pengi_plugin.lobes.packed import pack_linears
+from pengi_plugin.pretrained.folder import HPARAMS_FILE, place
+from pengi_plugin.storage.locate import is_remote
+
+__all__ = ["CLASSIFY_PROMPT", "DESCRIBE_PROMPTS", "AudioLanguageModel", "FileAnswer"]
+
+
+class AudioLanguageModel(Pretrained):
+    """Answer prompts about recordings.
+
+    Usable wherever ``EncoderDecoderASR`` is: its methods have the same names and
+    arguments, and answer ``default_prompt``. Recordings may have any sample rate,
+    number of channels and length: ``load_audio`` mixes to mono at the model's rate.
+    The model hears ``clip_seconds`` at a time: shorter recordings are repeated to
+    that length, as in training, and of longer ones it hears *the beginning*, as in
+    evaluation, unless you ask for every window (``generate_file``). Nothing is
+    random, except what ``sample_file`` draws.
+
+    ``normalize_prompt`` in ``hyperparams.yaml`` says whether the prompt's embedding
+    is divided by its norm. True, the default, is what the released model was
+    trained with; False is what its published inference code computes. Change it
+    with ``from_hparams(..., overrides={"normalize_prompt": False})``.
+
+    Arguments
+    ---------
+    modules : dict
+        ``pengi`` and ``searcher``.
+    hparams : dict
+        The rest of the model's YAML.
+    run_opts : dict
+        Such as ``{"device": "cuda", "precision": "bf16"}``.
+    freeze_params : bool
+        Whether to switch to evaluation mode without gradients.
+
+    Raises
+    ------
+    ValueError
+        If the YAML lacks something, or ``eos_index`` is not how ``answer_end``
+        begins.
+
+    Example
+    -------
+    >>> from hyperpyyaml import load_hyperpyyaml
+    >>> with open("hparams/model/tiny.yaml") as file:
+    ...     hparams = load_hyperpyyaml(file)
+    >>> model = AudioLanguageModel(hparams["modules"], hparams)
+    >>> wavs, wav_lens = torch.randn(2, 8000), torch.ones(2)
+    >>> answers, tokens = model.generate_batch(wavs, wav_lens, "what is it?")
+    >>> len(answers)
+    2
+    """
+
+    HPARAMS_NEEDED = [
+        "sample_rate",
+        "clip_seconds",
+        "default_prompt",
+        "answer_end",
+        "eos_index",
+        "beam_size",
+        "max_new_tokens",
+        "tokenizer",
+    ]
+    MODULES_NEEDED = ["pengi", "searcher"]
+
+    def __init__(self, modules=None, hparams=None, run_opts=None, freeze_params=True):
+        missing = [name for name in self.MODULES_NEEDED if name not in (modules or {})]
+        missing += [name for name in self.HPARAMS_NEEDED if name not in (hparams or {})]
+        if missing:
+            raise ValueError(
+                f"{HPARAMS_FILE} lacks {', '.join(missing)}; modules need "
+                f"{self.MODULES_NEEDED}, and the top level {self.HPARAMS_NEEDED}."
+            )
+        normalizer = AudioNormalizer(sample_rate=hparams["sample_rate"])
+        hparams = {"audio_normalizer": normalizer} | hparams
+        super().__init__(modules, hparams, run_opts, freeze_params)
+        if freeze_params and self.device_type == "cpu":
+            pack_linears(self.mods.pengi)  # faster, and weights stay what they are
+        self.tokenizer = self.hparams.tokenizer
+        self.end_ids = self.tokenizer.encode_as_ids(self.hparams.answer_end)
+        if self.end_ids[:1] != [self.hparams.eos_index]:
+            raise ValueError(
+                f"eos_index must be the first token of answer_end, "
+                f"{self.hparams.answer_end!r}, which has the tokens {self.end_ids}; "
+                f"got {self.hparams.eos_index}."
+            )
+
+    @classmethod
+    def from_hparams(cls, source, hparams_file=HPARAMS_FILE, **kwargs):
+        """Load a model from a folder or a hub repository.
+
+        Arguments
+        ---------
+        source : str, Path or FetchSource
+            Folder or hub name.
+        hparams_file : str
+            Name of the YAML in it.
+        **kwargs : dict
+            See ``speechbrain.inference.interfaces.pretrained_from_hparams``; for
+            instance ``run_opts={"device": "cuda"}``.
+
+        Returns
+        -------
+        model : AudioLanguageModel
+
+        Raises
+        ------
+        FileNotFoundError
+            If ``source`` is a path and no model is there.
+        ValueError
+            If weights do not fit the model; names them.
+        """
+        if isinstance(source, str | os.PathLike):
+            place(source, hparams_file)  # says what is missing
+            source = str(Path(source).expanduser())
+        return super().from_hparams(source, hparams_file, **kwargs)
+
+    # Recordings.
+
+    def load_audio(self, path, savedir=None) -> Tensor:
+        """Load a recording, whole, mixed to mono, at the model's rate.
+
+        Arguments
+        ---------
+        path : str
+            File, web address, or hub file (``owner/name/file``).
+        savedir : str
+            Where to put a file from the web or the hub.
+
+        Returns
+        -------
+        wav : torch.Tensor
+            [sample]
+
+        Raises
+        ------
+        FileNotFoundError
+            If a local file is not there.
+        ValueError
+            If the file is not audio that soundfile reads.
+        """
+        path = str(path)
+        if is_remote(path):
+            return super().load_audio(path, savedir)
+        check_audio(path)
+        wav, rate = audio_io.load(path, channels_first=False)
+        return self.audio_normalizer(wav.to(self.device), rate)
+
+    def load_clip(self, path, savedir=None) -> Tensor:
+        """Load what the model hears of a recording by itself: [n_sample].
+
+        Of a long file only the beginning is read. Errors as ``load_audio``'s.
+        """
+        path = str(path)
+        if is_remote(path):
+            wav = self.load_audio(path, savedir)[None]
+            return fitted(wav, torch.ones(1), self.n_sample)[0]
+        check_audio(path)
+        return read_clip(path, self.hparams.sample_rate, self.n_sample).to(self.device)
+
+    @property
+    def n_sample(self) -> int:
+        """Samples of what the model hears at a time."""
+        return round(self.hparams.clip_seconds * self.hparams.sample_rate)
+
+    def _clips(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+        wavs = mixed(wavs.to(self.device).float())
+        return fitted(wavs, wav_lens, self.n_sample)
+
+    # Encoding.
+
+    def encode_batch(
+        self, wavs: Tensor, wav_lens: Tensor, prompts=None, clip_index=None
+    ) -> Tensor:
+        """Return the prefixes that prompt the language model.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            Recordings at the model's rate [batch, sample], or
+            [batch, sample, channel].
+        wav_lens : torch.Tensor
+            Lengths relative to the longest [batch].
+        prompts : str or list of str
+            One for all or one each; ``default_prompt`` if None.
+        clip_index : torch.Tensor
+            The recording that each prompt is about [prompt], so that one that is
+            asked several times is heard once; None when the n-th prompt is about
+            the n-th recording.
+
+        Returns
+        -------
+        prefix : torch.Tensor
+            [batch, 2 * n_prefix, d_model], or [prompt, ...] with ``clip_index``.
+        """
+        clips = self._clips(wavs, wav_lens)
+        if clip_index is not None:
+            clip_index = clip_index.to(self.device)
+        n_prompt = len(clips if clip_index is None else clip_index)
+        prompts = one_each(prompts, n_prompt, self.hparams.default_prompt)
+        with self.inference_ctx:
+            return self.mods.pengi.encode(clips, _full(clips), prompts, clip_index)
+
+    def encode_audio(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+        """Embed recordings with unit norm: [batch, sample] -> [batch, d_embedding]."""
+        clips = self._clips(wavs, wav_lens)
+        with self.inference_ctx:
+            return self.mods.pengi.encode_audio(clips, _full(clips))
+
+    def encode_embeddings(self, embeddings: Tensor, prompts=None) -> Tensor:
+        """Return the prefixes of recordings that ``encode_audio`` has embedded.
+
+        Arguments
+        ---------
+        embeddings : torch.Tensor
+            [batch, d_embedding]; kept ones spare the audio encoder.
+        prompts : str or list of str
+            One for all or one each; ``default_prompt`` if None.
+
+        Returns
+        -------
+        prefix : torch.Tensor
+            As of ``encode_batch`` [batch, 2 * n_prefix, d_model].
+        """
+        pengi = self.mods.pengi
+        prompts = one_each(prompts, len(embeddings), self.hparams.default_prompt)
+        with self.inference_ctx:
+            audio = pengi.audio_mapper(embeddings.to(self.device))
+            asked = pengi.text_mapper(pengi.encode_prompt(prompts))
+            return torch.cat([audio, asked], dim=1)
+
+    def encode_prompt(self, prompts: list[str]) -> Tensor:
+        """Embed prompts: list of str -> [batch, d_embedding]."""
+        with self.inference_ctx:
+            return self.mods.pengi.encode_prompt(prompts)
+
+    def embed_texts(self, texts: Sequence[str], projected: bool = False) -> Tensor:
+        """Embed answers or labels in the text encoder's space, with unit norm.
+
+        Arguments
+        ---------
+        texts : list of str
+            A text longer than the encoder reads is cut at a word.
+        projected : bool
+            Whether to go on through the trained projection of prompts.
+
+        Returns
+        -------
+        embeddings : torch.Tensor
+            [text, d_text], or [text, d_embedding] if projected.
+        """
+        with self.inference_ctx:
+            return text_embeddings(self.mods.pengi, list(texts), projected)
+
+    # Answers.
+
+    @torch.inference_mode()
+    def generate_batch(
+        self,
+        wavs: Tensor,
+        wav_lens: Tensor,
+        prompts=None,
+        add_texts=None,
+        clip_index=None,
+        **search,
+    ) -> tuple[list[str], list[list[int]]]:
+        """Answer prompts about recordings.
+
+        Arguments
+        ---------
+        wavs : torch.Tensor
+            Recordings at the model's rate [batch, sample], or
+            [batch, sample, channel].
+        wav_lens : torch.Tensor
+            Lengths relative to the longest [batch].
+        prompts : str or list of str
+            One for all or one each; ``default_prompt`` if None.
+        add_texts : str or list of str
+            Text that the answer continues, read behind the prefix.
+        clip_index : torch.Tensor
+            The recording that each prompt is about; see ``encode_batch``.
+        **search : dict
+            ``beam_size``, ``max_new_tokens``, or options of ``PrefixSampler``
+            (``temperature``, ``top_k``, ``top_p``, ``seed``).
+
+        Returns
+        -------
+        answers : list of str
+        tokens : list of list of int
+            Without the end mark.
+        """
+        prefix = self.encode_batch(wavs, wav_lens, prompts, clip_index)
+        prefix, lengths = extended(self, prefix, add_texts)
+        with self.inference_ctx:
+            tokens, *_ = self.make_searcher(**search)(prefix, lengths)
+        return [self.tokenizer.decode_ids(ids).strip() for ids in tokens], tokens
+
+    def make_searcher(self, beam_size=None, max_new_tokens=None, **sampling):
+        """Return the model's searcher, or one that differs from it as asked.
+
+        Arguments are those of ``generate_batch``.
+        """
+        if beam_size is None and max_new_tokens is None and not sampling:
+            return self.mods.searcher
+        settings = (self.mods.pengi.lm, self.hparams.eos_index)
+        n_new = max_new_tokens or self.hparams.max_new_tokens
+        if sampling:
+            return PrefixSampler(*settings, max_new_tokens=n_new, **sampling)
+        beam_size = beam_size or self.hparams.beam_size
+        if beam_size == 1:
+            return PrefixGreedySearcher(*settings, max_new_tokens=n_new)
+        return PrefixBeamSearcher(*settings, beam_size, n_new)
+
+    def transcribe_file(self, path, **kwargs) -> str:
+        """Answer ``default_prompt`` about a file; as ``EncoderDecoderASR``'s."""
+        clips = self.load_clip(path, **kwargs)[None]
+        return self.transcribe_batch(clips, _full(clips))[0][0]
+
+    def transcribe_batch(self, wavs: Tensor, wav_lens: Tensor):
+        """Answer ``default_prompt`` about recordings: (answers, tokens)."""
+        return self.generate_batch(wavs, wav_lens)
+
+    def forward(self, wavs: Tensor, wav_lens: Tensor):
+        """Answer ``default_prompt`` about recordings: (answers, tokens)."""
+        return self.transcribe_batch(wavs, wav_lens)
+
+    # Written where their parts are; the model is these functions' first argument.
+
+    generate_file = files.generate_file
+    generate_files = files.generate_files
+    answer_files = files.answer_files
+    ranked_file = files.ranked_file
+    sample_file = files.sample_file
+    describe_file = files.describe_file
+    describe_files = files.describe_files
+    score_batch = likelihood.score_batch
+    score_answers = likelihood.score_answers
+    classify_file = classify.classify_file
+    classify_files = classify.classify_files
+
+
+def _full(wavs: Tensor) -> Tensor:
+    """Return the relative lengths of recordings without padding."""
+    return torch.ones(len(wavs), device=wavs.device)

@@ -1,0 +1,129 @@
+"""Recordings or prefixes and answers in, how likely the model finds each answer out.
+
+``model`` is an ``AudioLanguageModel``, which has ``score_batch`` and
+``score_answers`` as its methods.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pengi_plugin.inference.texts import extended, one_each, padded_ids
+
+
+@torch.inference_mode()
+def label_log_probs(lm, prefix: Tensor, label_ids: list[list[int]]) -> Tensor:
+    """Return the log-probability of each label after each prefix.
+
+    Each prefix is read once; all labels are scored in one batch over its cache.
+
+    Arguments
+    ---------
+    lm : PrefixLM
+        The language model.
+    prefix : torch.Tensor
+        [clip, prefix, d_model]
+    label_ids : list of list of int
+        The tokens of each label, end mark included.
+
+    Returns
+    -------
+    log_probs : torch.Tensor
+        Total natural log-probability of each label's tokens [clip, label].
+
+    Example
+    -------
+    >>> from pengi_plugin.lobes.prefix_lm import PrefixLM
+    >>> lm = PrefixLM(config={"model_type": "gpt2", "n_layer": 1, "n_head": 2,
+    ...     "n_embd": 8, "vocab_size": 11})
+    >>> label_log_probs(lm, torch.randn(3, 5, 8), [[1, 2], [3, 4, 0]]).shape
+    torch.Size([3, 2])
+    """
+    n_clip, n_label = len(prefix), len(label_ids)
+    logits, state = lm.prefill(prefix)
+    state.repeat(n_label)
+    logits = logits.repeat_interleave(n_label, dim=0)
+    ids, mask = padded_ids(label_ids, prefix.device)
+    ids, mask = ids.repeat(n_clip, 1), mask.repeat(n_clip, 1)
+    total = torch.zeros(n_clip * n_label, device=prefix.device)
+    for step in range(ids.shape[1]):
+        if step > 0:
+            logits = lm.step(ids[:, step - 1], state)
+        log_probs = logits.log_softmax(-1, dtype=torch.float32)
+        chosen = log_probs.gather(1, ids[:, step : step + 1])[:, 0]
+        total += chosen.masked_fill(~mask[:, step], 0.0)
+    return total.view(n_clip, n_label)
+
+
+@torch.inference_mode()
+def score_batch(
+    model,
+    wavs: Tensor,
+    wav_lens: Tensor,
+    prompts,
+    answers: list[str],
+    add_texts=None,
+    per_token: bool = False,
+) -> Tensor:
+    """Return how likely the model finds given answers.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Whose probabilities they are.
+    wavs : torch.Tensor
+        Recordings at the model's rate [batch, sample], or
+        [batch, sample, channel].
+    wav_lens : torch.Tensor
+        Lengths relative to the longest [batch].
+    prompts : str or list of str
+        One for all or one each; ``default_prompt`` if None.
+    answers : list of str
+        One each, scored as given: no space is added.
+    add_texts : str or list of str
+        Text that the answers continue.
+    per_token : bool
+        Whether to return each token's log-probability.
+
+    Returns
+    -------
+    log_probs : torch.Tensor
+        Natural log-probability of each answer's tokens and the end mark
+        (``answer_end``) in all [batch], or of each token [batch, token], 0
+        behind the last.
+    """
+    prefix = model.encode_batch(wavs, wav_lens, prompts)
+    prefix, lengths = extended(model, prefix, add_texts)
+    rows = [_answer_ids(model, answer) for answer in one_each(answers, len(prefix))]
+    ids, mask = padded_ids(rows, model.device)
+    with model.inference_ctx:
+        log_probs = model.mods.pengi.lm.answer_log_probs(prefix, ids, mask, lengths)
+    return log_probs if per_token else log_probs.sum(1)
+
+
+def score_answers(model, prefix: Tensor, answers: Sequence[str]) -> Tensor:
+    """Return how likely the model finds each of several answers to each prefix.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Whose probabilities they are.
+    prefix : torch.Tensor
+        Of ``encode_batch`` [clip, 2 * n_prefix, d_model]; each is read once.
+    answers : list of str
+        Scored as given: no space is added.
+
+    Returns
+    -------
+    log_probs : torch.Tensor
+        As of ``score_batch`` [clip, answer].
+    """
+    ids = [_answer_ids(model, answer) for answer in answers]
+    with model.inference_ctx:
+        return label_log_probs(model.mods.pengi.lm, prefix, ids)
+
+
+def _answer_ids(model, answer: str) -> list[int]:
+    """Return the tokens of an answer and of the end mark, as in training."""
+    return model.tokenizer.encode_as_ids(answer) + model.end_ids

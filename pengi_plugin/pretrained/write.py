@@ -1,0 +1,195 @@
+"""A trained model in, a folder with all of it out."""
+
+import inspect
+import io
+import json
+from pathlib import Path
+from string import Template
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, TaggedScalar
+from ruamel.yaml.tag import Tag
+from torch import nn
+
+from pengi_plugin.assets import folder as asset_folder
+from pengi_plugin.pretrained.folder import HPARAMS_FILE
+from pengi_plugin.storage.parts import save_part
+
+#: Parts that have a file of their own, if they have weights.
+PARTS = (
+    "audio_encoder",
+    "audio_projection",
+    "audio_mapper",
+    "text_encoder",
+    "text_projection",
+    "text_mapper",
+    "lm",
+)
+
+
+#: What every model's YAML holds, in this order; what it refers to comes first.
+KEYS = (
+    "sample_rate",
+    "clip_seconds",
+    "default_prompt",
+    "answer_end",
+    "eos_index",
+    "normalize_prompt",
+    "beam_size",
+    "max_new_tokens",
+    "audio_encoder",
+    "audio_projection",
+    "audio_mapper",
+    "tokenizer",
+    "text_encoder",
+    "text_projection",
+    "text_mapper",
+    "lm",
+    "pengi",
+    "searcher",
+    "modules",
+)
+
+
+#: How the YAML begins.
+HEADER = """\
+# A trained Pengi (Deshmukh et al., NeurIPS 2023), written by pengi export.
+#
+# AudioLanguageModel.from_hparams(source=FOLDER) answers with it, and
+# recipes/multitask/train.py continues from it with --pretrained_folder FOLDER.
+
+"""
+
+
+#: Settings of a Hugging Face configuration that say where it came from.
+PROVENANCE = ("_name_or_path", "architectures", "dtype", "transformers_version")
+
+
+def write_model(folder: Path, section: CommentedMap, hparams: dict) -> None:
+    """Write weights, tokenizers, YAML and model card of a model.
+
+    Arguments
+    ---------
+    folder : Path
+        An empty folder.
+    section : CommentedMap
+        The model's YAML, resolved and not constructed; changed in place.
+    hparams : dict
+        The same, constructed and trained.
+    """
+    parts = [name for name in PARTS if hparams[name].state_dict()]
+    files = {name: f"{name}.safetensors" for name in parts}
+    for name, file in files.items():
+        save_part(hparams[name], folder / file)
+        if "source" in section[name]:
+            describe_architecture(section[name], hparams[name])
+    loadables = dict(zip(parts, parts))
+    for name, key in separate_tokenizers(section, hparams).items():
+        tokenizer = hparams["tokenizer" if key == "tokenizer" else "text_encoder"]
+        tokenizer = getattr(tokenizer, "tokenizer", tokenizer)
+        files[name] = f"{name}{tokenizer.suffix}"
+        loadables[name] = key
+        tokenizer.save(folder / files[name])
+    tree = with_references(section)
+    pretrainer = {
+        "loadables": {name: reference(key) for name, key in loadables.items()},
+        "files": files,
+    }
+    tree["pretrainer"] = tagged(
+        "!new:pengi_plugin.pretrained.FolderPretrainer", pretrainer
+    )
+    (folder / HPARAMS_FILE).write_text(HEADER + dumped(tree), encoding="utf-8")
+    write_template("exported_model_card.md", folder / "README.md", {})
+
+
+def describe_architecture(node: CommentedMap, module: nn.Module) -> None:
+    """Let a Hugging Face part's YAML say its configuration, not its source."""
+    takes = inspect.signature(type(module).__init__).parameters
+    for name in [name for name in node if name not in takes or name == "source"]:
+        del node[name]
+    config = module.model.config
+    usual = json.loads(type(config)().to_json_string(use_diff=False))
+    settings = json.loads(config.to_json_string(use_diff=False))
+    node["config"] = {"model_type": config.model_type} | {
+        name: value
+        for name, value in settings.items()
+        if name not in PROVENANCE and (name not in usual or usual[name] != value)
+    }
+
+
+def separate_tokenizers(section: CommentedMap, hparams: dict) -> dict[str, str]:
+    """Empty the tokenizers' YAML and give each a key of its own.
+
+    Returns
+    -------
+    keys : dict
+        Name of the file -> key of the tokenizer in the YAML.
+    """
+    keys = {"lm_tokenizer": "tokenizer"}
+    section["tokenizer"].clear()
+    text_node = section["text_encoder"].get("tokenizer")
+    if text_node is not None and text_node is not section["tokenizer"]:
+        text_node.clear()
+        section["text_tokenizer"] = text_node
+        keys["text_tokenizer"] = "text_tokenizer"
+    return keys
+
+
+def with_references(section: CommentedMap) -> CommentedMap:
+    """Return the model's YAML with ``!ref`` in place of repeated nodes.
+
+    Of the keys that are not every model's, those that others refer to are kept.
+    """
+    names = {
+        id(node): name
+        for name, node in section.items()
+        if isinstance(node, dict | list)
+    }
+    used: list[str] = []
+
+    def replaced(node, is_top: bool = False):
+        if id(node) in names and not is_top:
+            visit(names[id(node)])
+            return reference(names[id(node)])
+        if isinstance(node, dict):
+            for key, value in node.items():
+                node[key] = replaced(value)
+        elif isinstance(node, list):
+            node[:] = [replaced(value) for value in node]
+        return node
+
+    def visit(name: str) -> None:
+        if name not in used:
+            replaced(section[name], is_top=True)
+            used.append(name)
+
+    for name in KEYS:
+        visit(name)
+    return CommentedMap((name, section[name]) for name in used)
+
+
+def reference(name: str) -> TaggedScalar:
+    """Return the YAML node ``!ref <name>``."""
+    return TaggedScalar(value=f"<{name}>", style=None, tag=Tag(suffix="!ref"))
+
+
+def tagged(tag: str, content: dict) -> CommentedMap:
+    """Return a YAML mapping with a tag."""
+    node = CommentedMap(content)
+    node.yaml_set_ctag(Tag(suffix=tag))
+    return node
+
+
+def dumped(tree: CommentedMap) -> str:
+    """Return a YAML tree as text."""
+    text = io.StringIO()
+    yaml = YAML()
+    yaml.indent(mapping=4, sequence=4, offset=2)
+    yaml.dump(tree, text)
+    return text.getvalue()
+
+
+def write_template(name: str, path: Path, values: dict) -> None:
+    """Write a template of the package with its ``$words`` filled in."""
+    text = (Path(asset_folder("released")) / name).read_text(encoding="utf-8")
+    path.write_text(Template(text).substitute(values), encoding="utf-8")

@@ -1,0 +1,194 @@
+"""What protocols ask a model: rows in, answers, likelihoods or embeddings out.
+
+``model`` is an ``AudioLanguageModel`` or anything with the same methods:
+``generate_files``, ``load_clip``, ``encode_audio``, ``encode_embeddings``,
+``score_answers`` and ``embed_texts``. Each row has ``id``, ``wav`` (a path) and,
+except for embeddings, ``prompt``.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pengi_plugin.protocols.answer_log import answer_rows
+
+#: Answers scored at a time, over one reading of a batch of clips.
+ANSWER_BATCH = 32
+#: Texts embedded at a time.
+TEXT_BATCH = 256
+
+
+@dataclass
+class Session:
+    """A model that is being evaluated, and where its answers go.
+
+    Arguments
+    ---------
+    model : object
+        See the module's description.
+    folder : Path
+        Where answers are kept.
+    settings : dict
+        What tells this model from others.
+    search : dict
+        Options of ``generate_files``, such as ``beam_size``.
+    batch_size : int
+        Clips asked about at a time.
+    """
+
+    model: object
+    folder: Path
+    settings: dict = field(default_factory=dict)
+    search: dict = field(default_factory=dict)
+    batch_size: int = 8
+
+    def ask(
+        self, rows: Sequence[dict], ask: Callable, what: str, **settings
+    ) -> list[dict]:
+        """Return what ``ask`` says about each row; see ``answer_rows``."""
+        return answer_rows(
+            rows,
+            ask,
+            Path(self.folder) / what,
+            {**self.settings, **settings},
+            self.batch_size,
+            name=what,
+        )
+
+
+def generated_answers(session: Session, rows: Sequence[dict]) -> list[str]:
+    """Return the text that the model writes about each row."""
+
+    def ask(batch):
+        answers = session.model.generate_files(
+            [row["wav"] for row in batch],
+            [row["prompt"] for row in batch],
+            batch_size=len(batch),
+            **session.search,
+        )
+        return [
+            {"prompt": row["prompt"], "answer": answer, "wav": row["wav"]}
+            for row, answer in zip(batch, answers, strict=True)
+        ]
+
+    settings = {"prompts": _few(rows), **session.search}
+    found = session.ask(rows, ask, "answers", **settings)
+    return [answer["answer"] for answer in found]
+
+
+def answer_likelihoods(
+    session: Session, rows: Sequence[dict], answers: Sequence[str]
+) -> np.ndarray:
+    """Return the log-probability of every answer about every row [row, answer].
+
+    Each clip is heard once and kept as its embedding, and the LM reads its prefix
+    once for ``ANSWER_BATCH`` answers.
+    """
+    model = session.model
+    embeddings = audio_embeddings(session, rows)
+    place = {row["id"]: number for number, row in enumerate(rows)}
+
+    def ask(batch):
+        heard = torch.from_numpy(embeddings[[place[row["id"]] for row in batch]])
+        prefix = model.encode_embeddings(heard, [row["prompt"] for row in batch])
+        parts = [
+            model.score_answers(prefix, list(answers[start : start + ANSWER_BATCH]))
+            for start in range(0, len(answers), ANSWER_BATCH)
+        ]
+        scores = torch.cat(parts, dim=1).float().cpu()
+        return [{"log_probs": clip} for clip in scores.tolist()]
+
+    what = f"likelihoods-{_digest(answers)}"
+    found = session.ask(rows, ask, what, prompts=_few(rows), answers=list(answers))
+    return np.array([answer["log_probs"] for answer in found])
+
+
+def audio_embeddings(
+    session: Session, rows: Sequence[dict], embed: Callable | None = None, what=""
+) -> np.ndarray:
+    """Return one vector per row [row, d_embedding], kept on disk.
+
+    Arguments
+    ---------
+    session : Session
+        Whose model embeds.
+    rows : list of dict
+        With ``id`` and ``wav``.
+    embed : callable
+        wavs [batch, sample] -> [batch, d_embedding]; the model's ``encode_audio``
+        if None.
+    what : str
+        Name of the folder that keeps them.
+
+    Returns
+    -------
+    embeddings : numpy.ndarray
+        Float32 [row, d_embedding].
+    """
+    model = session.model
+    embed = embed or (lambda wavs: model.encode_audio(wavs, torch.ones(len(wavs))))
+
+    def ask(batch):
+        wavs = torch.stack([model.load_clip(row["wav"]) for row in batch])
+        vectors = embed(wavs).detach().float().cpu().numpy()
+        return [{"base64": _packed(vector)} for vector in vectors]
+
+    found = session.ask(rows, ask, what or "embeddings")
+    return np.stack([_unpacked(answer["base64"]) for answer in found])
+
+
+def embed_answers(model, answers: Sequence[str], projected: bool) -> np.ndarray:
+    """Embed answers in the text encoder's space, each distinct one once.
+
+    Arguments
+    ---------
+    model : object
+        See the module's description.
+    answers : list of str
+        What the model wrote.
+    projected : bool
+        Whether to go on through the trained projection of prompts.
+
+    Returns
+    -------
+    points : numpy.ndarray
+        Unit norm [answer, d_text]; NaN for an answer without a letter or digit.
+    """
+    distinct = sorted({text for text in answers if says_something(text)} | {"a"})
+    known = {}  # never empty, so that the width is known
+    for start in range(0, len(distinct), TEXT_BATCH):
+        batch = distinct[start : start + TEXT_BATCH]
+        points = model.embed_texts(batch, projected).float().cpu().numpy()
+        known.update(zip(batch, points, strict=True))
+    nothing = np.full_like(known["a"], np.nan)
+    return np.stack(
+        [known[text] if says_something(text) else nothing for text in answers]
+    )
+
+
+def says_something(text: str) -> bool:
+    """Tell whether an answer has a letter or a digit."""
+    return any(letter.isalnum() for letter in text)
+
+
+def _few(rows: Sequence[dict]) -> list[str] | str:
+    """Return what tells these prompts from others: the prompts, if they are few."""
+    prompts = sorted({row["prompt"] for row in rows})
+    return prompts if len(prompts) <= 5 else _digest(prompts)
+
+
+def _digest(texts: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+
+
+def _packed(vector: np.ndarray) -> str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+
+
+def _unpacked(text: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), dtype="<f4")

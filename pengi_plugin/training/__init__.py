@@ -1,0 +1,1 @@
+"""Training runs: load a YAML, prepare data, fit, test, export."""

@@ -1,0 +1,133 @@
+"""A training run in, a folder with the whole trained model out.
+
+    pengi export results/pengi/1986 pengi_mini
+
+The folder is what ``pengi convert`` writes: it answers with
+``AudioLanguageModel.from_hparams(source=FOLDER)``, needs no network, can be pushed
+to a hub as it is, and training continues from it with ``--pretrained_folder``.
+"""
+
+import os
+from pathlib import Path
+
+import torch
+from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from speechbrain.utils.checkpoints import Checkpoint, Checkpointer
+from torch import nn
+
+from pengi_plugin.lobes.pengi import FROZEN_PARTS
+from pengi_plugin.pretrained.folder import HPARAMS_FILE, load_folder, load_pretrained
+from pengi_plugin.pretrained.write import dumped, write_model
+from pengi_plugin.storage.atomic import new_folder
+
+
+def export_run(
+    run_folder: str | os.PathLike,
+    output_folder: str | os.PathLike,
+    model: dict | None = None,
+) -> None:
+    """Write a folder with the model that a run has trained.
+
+    Arguments
+    ---------
+    run_folder : str
+        The run's ``output_folder``: it holds ``hyperparams.yaml``, whose ``model``
+        section is the model, and checkpoints in ``save``.
+    output_folder : str
+        The folder to write; must not exist, or be empty. A failure leaves nothing
+        behind.
+    model : dict
+        The constructed ``model`` section, where there is one, as at the end of a
+        training script: its weights are written as they are, in place of an
+        earlier export of the same run. If None, the model is
+        built anew and filled from the checkpoint with the lowest validation loss
+        (or the newest, if none has a loss).
+
+    Raises
+    ------
+    FileNotFoundError
+        If the run has no YAML or no checkpoint.
+    ValueError
+        If its YAML has no ``model`` section, the checkpoint is not of it, or its
+        frozen parts were random.
+    """
+    run_folder = Path(run_folder).expanduser()
+    section, pretrained_folder = read_run(run_folder)
+    is_live = model is not None
+    if not is_live:
+        model = rebuild(section, pretrained_folder)
+        load_checkpoint(model["pengi"], run_folder / "save")
+    with new_folder(
+        output_folder, replaces=HPARAMS_FILE if is_live else None
+    ) as folder:
+        write_model(folder, section, model)
+        load_folder(folder)  # strict: a folder that does not load is not kept
+
+
+def read_run(run_folder: Path) -> tuple[CommentedMap, str | None]:
+    """Return the ``model`` section of a run's YAML and what it continued from."""
+    path = run_folder / HPARAMS_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{run_folder} holds no {HPARAMS_FILE}; give a run's output_folder."
+        )
+    tree = YAML().load(path)
+    if "model" not in tree:
+        raise ValueError(
+            f"{path} has no section 'model'; its keys are {sorted(tree)}. Only runs "
+            "of a YAML with `model: !include:model/...` can be exported."
+        )
+    return tree["model"], tree.get("pretrained_folder")
+
+
+def rebuild(section: CommentedMap, pretrained_folder: str | None) -> dict:
+    """Construct a run's model with the frozen parts that it had."""
+    model = load_hyperpyyaml(dumped(section))
+    if "pretrainer" in model:
+        load_pretrained(model["pretrainer"], pretrained_folder)
+        return model
+    random = [name for name in FROZEN_PARTS if "config" in section[name]]
+    if random:
+        raise ValueError(
+            f"The run's {' and '.join(random)} had random weights, which checkpoints "
+            "do not hold. Export such a model at the end of its training (model=...)."
+        )
+    return model
+
+
+def load_checkpoint(pengi: nn.Module, save_folder: Path) -> None:
+    """Load the best checkpoint's trained weights into a model.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no checkpoint.
+    ValueError
+        If none of its files is of this model.
+    """
+    checkpointer = Checkpointer(save_folder) if save_folder.is_dir() else None
+    checkpoint = checkpointer and (
+        checkpointer.find_checkpoint(min_key="loss") or checkpointer.find_checkpoint()
+    )
+    if checkpoint is None:
+        raise FileNotFoundError(f"{save_folder} holds no checkpoint.")
+    pengi.load_trained_state(trained_state(checkpoint, pengi))
+
+
+def trained_state(checkpoint: Checkpoint, pengi: nn.Module) -> dict:
+    """Return the state in a checkpoint whose keys are most like the model's."""
+    own = pengi.trained_state().keys()
+    states = {}
+    for name, path in checkpoint.paramfiles.items():
+        if path.is_file() and name not in ("optimizer", "lr_annealing"):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+            if isinstance(content, dict):
+                states[name] = content
+    if not any(own & state.keys() for state in states.values()):
+        raise ValueError(
+            f"{checkpoint.path} holds no weights of this model; its files are "
+            f"{sorted(checkpoint.paramfiles)}."
+        )
+    return max(states.values(), key=lambda state: len(own & state.keys()))

@@ -1,0 +1,285 @@
+"""The command line parses, calls and prints."""
+
+import importlib
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from pengi_plugin.__main__ import main
+from pengi_plugin.commands.classify import read_labels
+from pengi_plugin.commands.files import find_files
+from pengi_plugin.commands.prepare import corpora
+from pengi_plugin.inference import AudioLanguageModel
+
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def model_folder(tiny_folder):
+    return tiny_folder
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """A folder with recordings, one of them deeper, and what is none."""
+    folder = tmp_path_factory.mktemp("recordings")
+    (folder / "deep").mkdir()
+    draw = np.random.default_rng(0)
+    for name in ("b.wav", "a.wav", "deep/c.flac"):
+        soundfile.write(folder / name, 0.1 * draw.standard_normal(RATE), RATE)
+    (folder / "notes.txt").write_text("not audio")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(model_folder):
+    return AudioLanguageModel.from_hparams(model_folder, run_opts={"device": "cpu"})
+
+
+def run(capsys, *words):
+    """Return the status, the lines on stdout and the text on stderr."""
+    status = main([str(word) for word in words])
+    out, err = capsys.readouterr()
+    return status, out.splitlines(), err
+
+
+def line(*fields):
+    return "\t".join(" ".join(str(field).split()) for field in fields)
+
+
+COMMANDS = {
+    "ask": ("what is it?",),
+    "describe": (),
+    "similarity": ("--labels", "dog,rain,siren", "--method", "similarity"),
+    "likelihood": ("--labels", "dog,rain,siren", "--method", "likelihood"),
+}
+
+
+@pytest.fixture(params=COMMANDS)
+def command(request, model, model_folder):
+    """Return the words before the files, and a function: file -> JSON's items."""
+    name, words = request.param, COMMANDS[request.param]
+
+    def expect(file):
+        if name == "ask":
+            return [{"file": str(file), "answer": model.generate_file(file, *words)}]
+        if name == "describe":
+            return [{"file": str(file), "answer": model.describe_file(file)}]
+        ranking = model.classify_file(file, ["dog", "rain", "siren"], method=name)
+        return [
+            {"file": str(file), "label": label, "score": pytest.approx(score, abs=1e-5)}
+            for label, score in ranking
+        ]
+
+    verb = name if name in ("ask", "describe") else "classify"
+    return (verb, model_folder, *words), expect
+
+
+def count_heard(monkeypatch):
+    """Return a list that grows by the number of recordings of each batch."""
+    heard = []
+    encode_batch = AudioLanguageModel.encode_batch
+
+    def count(self, wavs, *rest, **options):
+        heard.append(len(wavs))
+        return encode_batch(self, wavs, *rest, **options)
+
+    monkeypatch.setattr(AudioLanguageModel, "encode_batch", count)
+    return heard
+
+
+def test_every_command_answers_in_batches_and_in_the_order_given(
+    capsys, command, recordings, monkeypatch
+):
+    words, expect = command
+    files = [recordings / name for name in ("deep/c.flac", "b.wav", "a.wav")]
+    expected = [item for file in files for item in expect(file)]
+    heard = count_heard(monkeypatch)
+    for options, batches in ((("--batch-size", 2), [2, 1]), ((), [3])):
+        heard.clear()
+        status, lines, err = run(capsys, *words, "--json", *options, "--", *files)
+        assert status == 0
+        assert json.loads("\n".join(lines)) == expected
+        assert heard == batches
+        assert "3/3" in err
+
+
+def test_no_command_is_stopped_by_files_that_cannot_be_read(
+    capsys, command, recordings
+):
+    words, expect = command
+    good = [recordings / name for name in ("b.wav", "a.wav", "deep/c.flac")]
+    absent, text = recordings / "absent.wav", recordings / "notes.txt"
+    files = [good[0], absent, good[1], text, good[2]]
+    for batch_size in (1, 2, 8):
+        status, lines, err = run(
+            capsys, *words, "--json", "--batch-size", batch_size, "--", *files
+        )
+        items = json.loads("\n".join(lines))
+        assert status == 1
+        assert "5/5" in err
+        ends = err.splitlines()[-2:]
+        for file, message, end in (
+            (absent, f"There is no file {absent}", ends[0]),
+            (text, "cannot be read as audio", ends[1]),
+        ):
+            (item,) = (item for item in items if item["file"] == str(file))
+            assert message in item["error"]
+            assert end.startswith(f"pengi {words[0]}: {file}: ")
+            assert message in end
+        places = dict.fromkeys(item["file"] for item in items)
+        assert list(places) == [str(file) for file in files]
+        found = [item for item in items if "error" not in item]
+        assert found == [item for file in good for item in expect(file)]
+        status, lines, _ = run(capsys, *words, "--batch-size", batch_size, "--", *files)
+        assert status == 1
+        assert [row.split("\t")[0] for row in lines] == [str(file) for file in good]
+
+
+def test_a_batch_of_no_files_is_refused(capsys, command, recordings):
+    words, _ = command
+    file = recordings / "a.wav"
+    status, _, err = run(capsys, *words, "--batch-size", 0, "--", file)
+    assert status == 2
+    assert "batch_size must be at least 1; got 0" in err
+
+
+def test_ask_prints_an_answer_per_file_in_the_order_given(
+    capsys, model, model_folder, recordings
+):
+    files = [recordings / name for name in ("deep/c.flac", "a.wav", "b.wav")]
+    words = ("ask", model_folder, "what is it?", *files)
+    status, lines, err = run(capsys, *words, "--device", "cpu", "--batch-size", 2)
+    answers = model.generate_files(files, "what is it?")
+    assert status == 0
+    assert lines == [line(*pair) for pair in zip(files, answers)]
+    assert "3/3" in err
+
+
+def test_search_options_reach_the_search(capsys, model, model_folder, recordings):
+    file = recordings / "a.wav"
+    words = ("ask", model_folder, "what is it?", file)
+    _, lines, _ = run(capsys, *words, "--beam-size", 1, "--max-new-tokens", 3)
+    answer = model.generate_file(file, "what is it?", beam_size=1, max_new_tokens=3)
+    assert lines == [line(file, answer)]
+    _, lines, _ = run(capsys, *words, "--temperature", 9, "--top-k", 50, "--seed", 5)
+    answer = model.generate_file(file, "what is it?", temperature=9.0, top_k=50, seed=5)
+    assert lines == [line(file, answer)]
+
+
+def test_a_bad_file_is_reported_at_the_end_and_the_others_are_answered(
+    capsys, model, model_folder, recordings
+):
+    good, bad = recordings / "a.wav", recordings / "absent.wav"
+    status, lines, err = run(
+        capsys, "ask", model_folder, "who?", bad, recordings / "notes.txt", good
+    )
+    assert status == 1
+    assert lines == [line(good, model.generate_file(good, "who?"))]
+    end = err.splitlines()[-2:]
+    assert f"{bad}: There is no file" in end[0]
+    assert "notes.txt cannot be read as audio" in end[1]
+
+
+def test_json_holds_answers_and_errors(capsys, model, model_folder, recordings):
+    good, bad = recordings / "a.wav", recordings / "absent.wav"
+    status, lines, _ = run(capsys, "ask", model_folder, "who?", good, bad, "--json")
+    items = json.loads("\n".join(lines))
+    assert status == 1
+    assert items[0] == {"file": str(good), "answer": model.generate_file(good, "who?")}
+    assert items[1]["file"] == str(bad)
+    assert "There is no file" in items[1]["error"]
+
+
+def test_every_window_is_answered_with_its_times(
+    capsys, model, model_folder, tmp_path, monkeypatch
+):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.random.default_rng(1).standard_normal(3 * RATE) / 9, RATE)
+    words = ("ask", model_folder, "who?", path, "--all-windows", "--batch-size", 2)
+    heard = count_heard(monkeypatch)
+    _, lines, _ = run(capsys, *words)
+    assert heard == [2, 1]
+    windows = model.generate_file(path, "who?", window="all")
+    assert len(windows) == 3
+    assert lines == [line(path, *window) for window in windows]
+
+
+def test_describe_joins_answers(capsys, model, model_folder, recordings):
+    file = recordings / "a.wav"
+    _, lines, _ = run(capsys, "describe", model_folder, file)
+    assert lines == [line(file, model.describe_file(file))]
+
+
+@pytest.mark.parametrize("method", ["similarity", "likelihood"])
+def test_classify_names_the_best_label(capsys, model, model_folder, recordings, method):
+    file, labels = recordings / "a.wav", ["dog", "rain", "siren"]
+    words = ("classify", model_folder, "--labels", "dog, rain,siren", file)
+    ranking = model.classify_file(file, labels, method=method)
+    _, lines, _ = run(capsys, *words, "--method", method)
+    assert [item.split("\t")[:2] for item in lines] == [[str(file), ranking[0][0]]]
+    _, lines, _ = run(capsys, *words, "--method", method, "--json")
+    items = json.loads("\n".join(lines))
+    assert [item["label"] for item in items] == [label for label, _ in ranking]
+
+
+def test_labels_with_commas_come_from_a_file(tmp_path):
+    (tmp_path / "labels.txt").write_text("dog\n rain, heavy\n\n")
+    assert read_labels(str(tmp_path / "labels.txt")) == ["dog", "rain, heavy"]
+
+
+def test_folders_and_patterns_stand_for_their_files(recordings, tmp_path):
+    every = ["a.wav", "b.wav", "deep/c.flac"]
+    assert find_files([recordings]) == [str(recordings / name) for name in every]
+    pattern = f"{recordings}/*.wav"
+    assert find_files([pattern]) == [str(recordings / name) for name in every[:2]]
+    deep = f"{recordings}/**/*.flac"
+    assert find_files([deep, "absent.wav"]) == [
+        str(recordings / every[2]),
+        "absent.wav",
+    ]
+    with pytest.raises(ValueError, match="holds no audio files"):
+        find_files([tmp_path])
+
+
+def test_a_model_that_is_not_there_is_named(capsys, tmp_path):
+    status, lines, err = run(capsys, "ask", tmp_path / "absent", "who?", "a.wav")
+    assert status == 2
+    assert lines == []
+    assert "pengi ask: " in err
+    assert str(tmp_path / "absent") in err
+
+
+def test_convert_and_export_report_what_is_wrong(capsys, tmp_path):
+    status, _, err = run(capsys, "convert", tmp_path / "no.pth", tmp_path / "out")
+    assert status == 2
+    assert "no.pth is not a file" in err
+    status, _, err = run(capsys, "export", tmp_path, tmp_path / "out")
+    assert status == 2
+    assert "holds no hyperparams.yaml" in err
+
+
+def test_prepare_calls_the_function_of_the_corpus(capsys, tmp_path, monkeypatch):
+    name = corpora()[0]
+    module = importlib.import_module(f"pengi_plugin.corpora.{name}")
+    calls = []
+    monkeypatch.setattr(module, f"prepare_{name}", lambda *given: calls.append(given))
+    status, _, _ = run(capsys, "prepare", name, tmp_path / "data", tmp_path / "out")
+    assert status == 0
+    assert calls == [(str(tmp_path / "data"), str(tmp_path / "out"))]
+    assert "general_midi_words" not in corpora()  # a helper, not a corpus
+
+
+def test_the_module_runs_as_a_command():
+    words = [sys.executable, "-m", "pengi_plugin"]
+    done = subprocess.run([*words, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    for command in ("prepare", "convert", "export", "ask", "describe", "classify"):
+        assert command in done.stdout
+    done = subprocess.run([*words, "sing"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "invalid choice: 'sing'" in done.stderr

@@ -1,0 +1,341 @@
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import torchaudio
+from torch.utils.data import DataLoader
+
+from pengi_plugin.data.audio import read_clip
+from pengi_plugin.data.batch import PairBatch
+from pengi_plugin.data.dataset import ClipDataset, make_sampler
+from pengi_plugin.data.manifest import read_manifest
+from pengi_plugin.tasks import extend
+
+
+class Letters:
+    """A tokenizer of letters: their places in the alphabet."""
+
+    def encode_as_ids(self, text):
+        return [ord(letter) - 96 for letter in text]
+
+
+@pytest.fixture
+def ramp(tmp_path):
+    """Ten seconds at 100 Hz, whose value is the time in tens of seconds."""
+    path = tmp_path / "ramp.wav"
+    soundfile.write(path, np.arange(1000) / 1000, 100, subtype="FLOAT")
+    return path
+
+
+@pytest.fixture
+def rows(tmp_path, ramp):
+    """Two corpora: three clips of one row each, one clip of five rows."""
+    rows = {}
+    for name in "abc":
+        soundfile.write(tmp_path / f"{name}.wav", np.full(50, 0.25), 100)
+        wav = str(tmp_path / f"{name}.wav")
+        row = {"wav": wav, "duration": 0.5, "corpus": "short"}
+        rows[name] = {**row, "task": "sound_events", "labels": [name * 3, name]}
+    for number in range(5):
+        row = {"wav": str(ramp), "duration": 10.0, "corpus": "long"}
+        rows[f"q{number}"] = {**row, "task": "question_answering"}
+        rows[f"q{number}"] |= {
+            "question": f"is it {number}?",
+            "answer": "abcde"[number],
+        }
+    return rows
+
+
+def make_dataset(rows, **options):
+    return ClipDataset(rows, 100, 2.0, Letters(), "z", **options)
+
+
+def write_manifest(folder, rows, name="train.json"):
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(json.dumps(rows))
+    return folder / name
+
+
+ROW = {
+    "wav": "{data_root}/a.wav",
+    "duration": 1.0,
+    "task": "captioning",
+    "caption": "x",
+}
+
+
+# Manifests
+
+
+def test_a_row_knows_its_corpus_and_id_and_its_path_is_made_whole(tmp_path):
+    path = write_manifest(tmp_path / "m", {"r1": ROW})
+    (row,) = read_manifest(path, "birds", data_root="/data").values()
+    assert (row["id"], row["corpus"]) == ("birds/r1", "birds")
+    assert row["wav"] == "/data/a.wav"
+
+
+def test_a_manifest_that_was_moved_with_its_record_finds_its_files(tmp_path):
+    path = write_manifest(tmp_path / "m", {"r1": ROW})
+    assert read_manifest(path, "m")["m/r1"]["wav"] == str(tmp_path / "m" / "a.wav")
+    (path.parent / "prepared.json").write_text(json.dumps({"data_root": "/old"}))
+    assert read_manifest(path, "m")["m/r1"]["wav"] == "/old/a.wav"
+
+
+def test_a_csv_manifest_is_read_as_a_json_one_is(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text(
+        "ID,duration,wav,task,caption\nr1,1.5,$data_root/a.wav,captioning,rain falls\n"
+    )
+    (row,) = read_manifest(path, "birds", data_root="/data").values()
+    assert (row["wav"], row["task"], row["caption"]) == (
+        *("/data/a.wav", "captioning"),
+        "rain falls",
+    )
+
+
+@pytest.mark.parametrize("field", ["wav", "duration", "task"])
+def test_a_row_without_a_field_is_named(tmp_path, field):
+    row = {key: value for key, value in ROW.items() if key != field}
+    path = write_manifest(tmp_path / "m", {"r1": ROW, "r2": row})
+    with pytest.raises(
+        ValueError, match=rf"Row 'm/r2' of .* has no {field}; every row"
+    ):
+        read_manifest(path, "m")
+
+
+@pytest.mark.parametrize("duration", [0, -1.0, "long", float("nan"), float("inf")])
+def test_a_wrong_duration_is_named(tmp_path, duration):
+    path = write_manifest(tmp_path / "m", {"r1": {**ROW, "duration": duration}})
+    with pytest.raises(ValueError, match=f"'m/r1' .* the duration {duration!r}; give"):
+        read_manifest(path, "m")
+
+
+def test_a_missing_manifest_says_to_prepare_the_corpus(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no manifest .*x\.json; prepare the"):
+        read_manifest(tmp_path / "x.json", "m")
+
+
+# Clips
+
+
+def test_a_short_clip_is_repeated_to_length(tmp_path):
+    soundfile.write(tmp_path / "a.wav", [0.25, -0.5, 0.5], 100, subtype="FLOAT")
+    clip = read_clip(tmp_path / "a.wav", 100, 8)
+    expected = [0.25, -0.5, 0.5, 0.25, -0.5, 0.5, 0.25, -0.5]
+    assert clip.tolist() == expected
+
+
+@pytest.mark.parametrize(("place", "first"), [(0.0, 0.0), (0.5, 0.4), (1.0, 0.8)])
+def test_of_a_long_clip_the_part_in_its_place_is_read(ramp, place, first):
+    clip = read_clip(ramp, 100, 200, place)
+    assert clip.shape == (200,)
+    assert clip[0].item() == pytest.approx(first)
+    assert clip[-1].item() == pytest.approx(first + 0.199)
+
+
+def test_only_the_part_that_is_needed_is_read(ramp, monkeypatch):
+    read, lengths = soundfile.SoundFile.read, []
+
+    def note_length(self, frames=-1, **options):
+        lengths.append(frames)
+        return read(self, frames, **options)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", note_length)
+    read_clip(ramp, 100, 200, 0.5)
+    assert lengths == [200]
+
+
+def test_channels_are_mixed_not_joined(tmp_path):
+    stereo = np.stack([np.full(100, 0.5), np.full(100, -0.25)], axis=1)
+    soundfile.write(tmp_path / "a.wav", stereo, 100, subtype="FLOAT")
+    assert read_clip(tmp_path / "a.wav", 100, 100).unique().tolist() == [0.125]
+
+
+@pytest.mark.parametrize("rate", [8000, 22050, 48000])
+def test_another_rate_is_resampled_as_torchaudio_does_by_default(tmp_path, rate):
+    wav = torch.randn(rate, generator=torch.Generator().manual_seed(0)) * 0.1
+    soundfile.write(tmp_path / "a.wav", wav.numpy(), rate, subtype="FLOAT")
+    expected = torchaudio.functional.resample(wav, rate, 16000)
+    clip = read_clip(tmp_path / "a.wav", 16000, 16000)
+    assert clip.shape == (16000,)
+    assert torch.allclose(clip[:15000], expected[:15000], atol=1e-5)
+
+
+def test_a_file_that_is_no_audio_is_named(tmp_path):
+    (tmp_path / "a.wav").write_text("no audio")
+    with pytest.raises(
+        ValueError, match=r"a\.wav cannot be read .* prepare the corpus"
+    ):
+        read_clip(tmp_path / "a.wav", 100, 100)
+
+
+def test_a_file_without_samples_is_named(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), 100)
+    with pytest.raises(ValueError, match=r"a\.wav holds no samples; leave it out"):
+        read_clip(tmp_path / "a.wav", 100, 100)
+
+
+# Data sets
+
+
+def test_an_item_is_a_clip_with_all_its_prompts_and_answers(rows):
+    dataset = make_dataset(rows)
+    assert len(dataset) == 4
+    item = dataset[3]
+    assert [pair["prompt"] for pair in item["pairs"]] == [
+        f"question: is it {number}?" for number in range(5)
+    ]
+    assert [pair["id"] for pair in item["pairs"]] == ["q0", "q1", "q2", "q3", "q4"]
+    assert item["wav"].shape == (200,)
+    assert dataset[1]["pairs"][0]["answer"] == "bbb, b"
+
+
+def test_the_tokens_of_an_answer_end_with_those_of_its_end_mark(rows):
+    (pair,) = make_dataset({"b": {**rows["b"], "labels": "bee"}})[0]["pairs"]
+    assert pair["answer_ids"].tolist() == [2, 5, 5, 26]
+
+
+def test_another_draw_of_rows_and_crop_comes_with_every_epoch_and_seed(rows):
+    def draw(epoch, seed=0):
+        dataset = make_dataset(rows, pairs_per_clip=2, random_crop=True, seed=seed)
+        dataset.set_epoch(epoch)
+        item = dataset[3]
+        return item["wav"][0].item(), [pair["id"] for pair in item["pairs"]]
+
+    draws = [draw(epoch) for epoch in range(30)]
+    assert draws == [draw(epoch) for epoch in range(30)]
+    assert len({start for start, _ in draws}) > 25
+    assert {row for _, pairs in draws for row in pairs} == {f"q{n}" for n in range(5)}
+    assert all(len(set(pairs)) == 2 for _, pairs in draws)
+    assert [draw(epoch, seed=1) for epoch in range(30)] != draws
+
+
+def test_without_random_crop_the_beginning_is_taken_in_every_epoch(rows):
+    dataset = make_dataset(rows)
+    for epoch in range(3):
+        dataset.set_epoch(epoch)
+        assert dataset[3]["wav"][0].item() == 0.0
+
+
+def test_task_weights_tell_how_often_a_row_is_drawn(rows, ramp):
+    row = {"wav": str(ramp), "duration": 10.0, "corpus": "long", "caption": "x"}
+    rows["caption"] = {**row, "task": "captioning"}
+
+    def share(weight):
+        weights = {"captioning": weight}
+        dataset = make_dataset(rows, pairs_per_clip=1, task_weights=weights)
+        count = 0
+        for epoch in range(400):
+            dataset.set_epoch(epoch)
+            count += dataset[3]["pairs"][0]["id"] == "caption"
+        return count / 400
+
+    assert share(1.0) == pytest.approx(1 / 6, abs=0.06)
+    assert share(5.0) == pytest.approx(1 / 2, abs=0.08)
+
+
+@pytest.mark.parametrize("fault", ["missing", "empty"])
+def test_a_file_that_is_missing_or_empty_is_told_before_training(rows, tmp_path, fault):
+    path = tmp_path / "b.wav"
+    path.unlink()
+    if fault == "empty":
+        path.touch()
+    with pytest.raises(
+        FileNotFoundError, match=r"1 of 4 audio files .*b\.wav of row 'b'"
+    ):
+        make_dataset(rows)
+
+
+def test_an_unknown_task_and_a_missing_word_are_told_before_training(rows):
+    with pytest.raises(ValueError, match="Row 'a' has the unknown task 'bird'"):
+        make_dataset({**rows, "a": {**rows["a"], "task": "bird"}})
+    with pytest.raises(ValueError, match="Row 'a' of task 'captioning' has no caption"):
+        make_dataset({**rows, "a": {**rows["a"], "task": "captioning"}})
+
+
+def test_a_template_of_the_user_is_applied(rows):
+    templates = extend({"bird": {"prompt": "which bird?", "answer": "{labels}"}})
+    row = {**rows["a"], "task": "bird", "labels": "wren"}
+    (pair,) = make_dataset({"a": row}, templates=templates)[0]["pairs"]
+    assert (pair["prompt"], pair["answer"]) == ("which bird?", "wren")
+
+
+def test_an_answer_longer_than_the_model_takes_is_named(rows):
+    dataset = make_dataset(rows)
+    dataset.check_answers(7)
+    with pytest.raises(ValueError, match=r"row 'a' has 7 tokens .* takes 6 after"):
+        dataset.check_answers(6)
+
+
+# Batches
+
+
+def test_a_batch_holds_each_clip_once_and_tells_whose_each_pair_is(rows):
+    dataset = make_dataset(rows)
+    batch = PairBatch([dataset[3], dataset[0]])
+    assert batch.wav.data.shape == (2, 200)
+    assert batch.clip_index.tolist() == [0, 0, 0, 0, 0, 1]
+    assert batch.id == ["q0", "q1", "q2", "q3", "q4", "a"]
+    assert batch.task == ["question_answering"] * 5 + ["sound_events"]
+    assert batch.answer_ids.data.shape == (6, 7)
+    lengths = (batch.answer_ids.lengths * 7).round().long()
+    assert lengths.tolist() == [2] * 5 + [7]
+    assert batch.answer_ids.data[1].tolist() == [2, 26, 0, 0, 0, 0, 0]
+
+
+def test_a_batch_says_each_clips_words_once_and_no_answers_to_its_questions(rows):
+    dataset = make_dataset({**rows, "a2": {**rows["a"], "labels": "ba"}})
+    said = PairBatch([dataset[3], dataset[0]]).said_ids
+    letters = sorted({ord(letter) - 96 for letter in "aaa, a" + "ba"})
+    assert said.data[1].tolist() == letters
+    assert (said.lengths * len(letters)).round().tolist() == [0, len(letters)]
+    assert PairBatch([dataset[3]]).said_ids.data.shape == (1, 0)
+    counts = dataset.count_said()
+    assert counts[1] == 1  # "a" is said twice of one clip
+    assert counts[ord(",") - 96] == 3
+
+
+def test_worker_processes_draw_what_the_main_process_draws(rows):
+    dataset = make_dataset(rows, pairs_per_clip=2, random_crop=True)
+    for epoch in (1, 2):
+        dataset.set_epoch(epoch)
+        batches = [
+            list(DataLoader(dataset, 1, collate_fn=PairBatch, num_workers=workers))
+            for workers in (0, 2)
+        ]
+        for batch, other in zip(*batches):
+            assert batch.id == other.id
+            assert torch.equal(batch.wav.data, other.wav.data)
+
+
+def test_one_corpus_comes_whole_every_epoch_in_a_new_order(rows):
+    dataset = make_dataset({key: rows[key] for key in "abc"})
+    sampler = make_sampler(dataset, {})
+    orders = []
+    for epoch in range(8):
+        sampler.set_epoch(epoch)
+        orders.append(tuple(sampler))
+        assert sorted(orders[-1]) == [0, 1, 2]
+    assert len(set(orders)) > 2
+    sampler.set_epoch(3)
+    assert tuple(sampler) == orders[3]
+
+
+def test_corpora_are_mixed_by_their_shares_whatever_their_sizes(rows):
+    dataset = make_dataset(rows)
+    sampler = make_sampler(dataset, {"short": 1.0, "long": 3.0})
+    counts = Counter()
+    for epoch in range(500):
+        sampler.set_epoch(epoch)
+        counts.update(sampler)
+    assert counts.total() == 500 * 4
+    assert counts[3] / counts.total() == pytest.approx(3 / 4, abs=0.04)
+    assert counts[0] / counts.total() == pytest.approx(1 / 12, abs=0.03)
+
+
+def test_a_corpus_without_a_share_is_named(rows):
+    with pytest.raises(ValueError, match=r"No share .* \['long'\]; got .*\['short'\]"):
+        make_sampler(make_dataset(rows), {"short": 1.0})

@@ -1,0 +1,140 @@
+from types import SimpleNamespace
+
+import pytest
+import speechbrain as sb
+import torch
+from speechbrain.nnet.schedulers import LinearWarmupScheduler
+from torch import nn
+
+from pengi_plugin.training.brain import PengiBrain
+from pengi_plugin.training.run import count_updates
+
+
+class Lookup(nn.Module):
+    """Answers a row of log-probabilities per clip; one frozen weight, one not."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(1.0))
+        self.frozen = nn.Parameter(torch.tensor(1.0), requires_grad=False)
+
+    def forward(self, wavs, wav_lens, prompts, ids, mask, clip_index, with_embedding):
+        log_probs = -self.scale * self.frozen * ids.float() * mask
+        return (log_probs, wavs) if with_embedding else log_probs
+
+
+class Epoch:
+    current = 1
+
+
+@pytest.fixture
+def brain():
+    hparams = {
+        "seed": 1,
+        "epoch_counter": Epoch(),
+        "lr_annealing": LinearWarmupScheduler(0.1, 2, 11),
+    }
+    opts = {"device": "cpu", "grad_accumulation_factor": 2, "max_grad_norm": 100.0}
+    brain = PengiBrain(
+        {"pengi": Lookup()}, lambda p: torch.optim.SGD(p, 0.1), hparams, opts
+    )
+    brain.on_fit_start()
+    brain.on_stage_start(sb.Stage.TRAIN, 1)
+    return brain
+
+
+def make_batch():
+    ids = torch.tensor([[3, 1], [4, 0], [5, 0]])
+    batch = SimpleNamespace(
+        id=["a", "b", "c"],
+        wav=(torch.zeros(3, 4), torch.ones(3)),
+        prompt=["what?"] * 3,
+        task=["captioning", "captioning", "metadata"],
+        clip_index=torch.arange(3),
+        answer_ids=(ids, torch.tensor([1.0, 0.5, 0.5])),
+    )
+    batch.to = lambda device: batch
+    return batch
+
+
+def test_the_loss_is_the_mean_over_answer_tokens_in_all_and_per_task(brain):
+    batch = make_batch()
+    outputs = brain.compute_forward(batch, sb.Stage.TRAIN)
+    loss = brain.compute_objectives(outputs, batch, sb.Stage.TRAIN)
+    assert loss.item() == pytest.approx((3 + 1 + 4 + 5) / 4)
+    assert brain.mean_losses() == pytest.approx(
+        {"loss": 13 / 4, "loss_captioning": 8 / 3, "loss_metadata": 5.0}
+    )
+
+
+def test_a_word_head_adds_its_weighted_loss_in_training_alone(brain):
+    class Head(nn.Module):
+        def forward(self, embedding, said, mask):
+            assert torch.equal(embedding, torch.zeros(3, 4))
+            return (said * mask).sum(1).float()
+
+    batch = make_batch()
+    batch.said_ids = torch.tensor([[2, 3], [4, 9], [9, 9]]), torch.tensor([1, 0.5, 0])
+    brain.modules["word_head"] = Head()
+    brain.hparams.word_loss_weight = 10.0
+    losses = {}
+    for stage in (sb.Stage.TRAIN, sb.Stage.VALID):
+        outputs = brain.compute_forward(batch, stage)
+        losses[stage] = brain.compute_objectives(outputs, batch, stage).item()
+    assert losses[sb.Stage.VALID] == pytest.approx(13 / 4)
+    assert losses[sb.Stage.TRAIN] == pytest.approx(13 / 4 + 10 * (5 + 4 + 0) / 3)
+    brain.on_stage_end(sb.Stage.TRAIN, 0.0, 1)
+    assert brain.train_losses["word_loss"] == pytest.approx(3.0)
+
+
+def test_the_optimizer_gets_the_trainable_parameters_in_one_group(brain):
+    (group,) = brain.optimizer.param_groups
+    assert group["params"] == [brain.modules.pengi.scale]
+
+
+def test_the_learning_rate_warms_up_and_ends_near_zero_over_all_updates(brain):
+    rates = []
+    for _ in range(10):
+        brain.modules.pengi.scale.grad = torch.tensor(0.0)
+        brain.optimizers_step()
+        rates.append(brain.optimizer.param_groups[0]["lr"])
+    expected = [0.05, 0.1] + [0.1 * (11 - step) / 9 for step in range(3, 11)]
+    assert rates == pytest.approx(expected)
+    assert rates[-1] > 0
+
+
+def test_two_accumulated_batches_make_one_update_of_their_mean_gradient(brain):
+    for _ in range(2):
+        brain.step += 1
+        brain.fit_batch(make_batch())
+    # the first of two warm-up updates has half the rate
+    assert brain.modules.pengi.scale.item() == pytest.approx(1 - 0.05 * 13 / 4)
+    assert brain.optimizer_step == 1
+
+
+def test_updates_are_counted_as_speechbrain_makes_them():
+    assert count_updates(n_rows=10, batch_size=4, n_epoch=2) == 6
+    assert count_updates(10, 4, 2, drop_last=True) == 4
+    assert count_updates(10, 4, 2, grad_accumulation_factor=2) == 2
+    assert count_updates(10, 4, 1, n_process=2) == 2
+
+
+def test_the_random_state_of_a_batch_depends_on_its_place_alone(brain):
+    brain.step = 7
+    brain.on_fit_batch_start(None, True)
+    first = torch.rand(3)
+    torch.rand(100)
+    brain.on_fit_batch_start(None, True)
+    assert torch.equal(torch.rand(3), first)
+    brain.step = 8
+    brain.on_fit_batch_start(None, True)
+    assert not torch.equal(torch.rand(3), first)
+
+
+def test_no_checkpoint_is_made_between_accumulated_batches(brain):
+    brain.checkpointer = SimpleNamespace()
+    brain.ckpt_interval_steps = 1
+    brain.step = 3
+    assert not brain._should_save_intra_epoch_ckpt(0, 1)
+    brain.step = 4
+    assert brain._should_save_intra_epoch_ckpt(0, 1)
