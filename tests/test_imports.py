@@ -11,6 +11,7 @@ ALLOWED = {
     "assets": set(),
     "tasks": set(),
     "metrics": set(),
+    "precision": set(),
     "decoders": set(),
     "lobes": {"storage"},
     "data": {"storage", "tasks"},
@@ -18,10 +19,12 @@ ALLOWED = {
     "protocols": {"metrics", "storage", "tasks"},
     "pretrained": {"assets", "lobes", "storage"},
     "conversion": {"assets", "lobes", "pretrained", "storage"},
-    "inference": {"data", "decoders", "lobes", "pretrained", "storage"},
+    "inference": {
+        *("data", "decoders", "lobes", "precision", "pretrained", "storage"),
+    },
     "training": {
-        *("conversion", "data", "inference", "lobes", "metrics", "pretrained"),
-        *("protocols", "storage", "tasks"),
+        *("conversion", "data", "inference", "lobes", "metrics", "precision"),
+        *("pretrained", "protocols", "storage", "tasks"),
     },
     "commands": {
         *("conversion", "corpora", "data", "inference", "storage", "training"),
