@@ -1,4 +1,6 @@
-import importlib.util
+"""The main job on tones: what it learns, writes, exports and scores."""
+
+import csv
 import json
 import re
 import signal
@@ -6,16 +8,13 @@ import time
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from ruamel.yaml import YAML
+from safetensors.torch import load_file, save_file
 
-
-@pytest.fixture(scope="session")
-def main(root):
-    path = root / "recipes" / "multitask" / "train.py"
-    spec = importlib.util.spec_from_file_location("multitask_train", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+from pengi_plugin.inference import AudioLanguageModel
+from pengi_plugin.pretrained.folder import load_folder
+from pengi_plugin.training import run
+from pengi_plugin.training.brain import PengiBrain
 
 
 def losses(folder, kind="train"):
@@ -30,17 +29,25 @@ def trained_weights(folder):
 
 def test_a_run_learns_writes_its_table_and_exports_its_model(main, arguments, tmp_path):
     table = main(arguments(number_of_epochs=16, lr=0.02))
-    run = tmp_path / "run"
-    assert losses(run)[-1] < 0.5 * losses(run)[0]
-    groups = [line["group"] for line in table]
-    assert groups == ["tones: captioning", "tones: question_answering, height"]
+    folder = tmp_path / "run"
+    assert losses(folder)[-1] < 0.5 * losses(folder)[0]
+    assert {(line["group"], line["metric"]) for line in table} == {
+        ("tones: captioning", "CIDEr-D"),
+        ("tones: question_answering", "exact match"),
+        ("tones: question_answering, height", "exact match"),
+    }
     for name in ("test_scores.md", "test_scores.csv", "train_log.txt"):
-        assert (run / name).stat().st_size > 0
-    answers = [json.loads(s) for s in (run / "test_answers.jsonl").open()]
+        assert (folder / name).stat().st_size > 0
+    answers = [json.loads(s) for s in (folder / "test_answers.jsonl").open()]
     assert len(answers) == 16
-    assert list((run / "tensorboard").rglob("events*"))
-    assert (run / "model" / "hyperparams.yaml").exists()
-    state = trained_weights(run)
+    right = [
+        row["answer"] in row["references"] for row in answers if "?" in row["prompt"]
+    ]
+    (line,) = [line for line in table if line["group"].endswith(", height")]
+    assert line["score"] == sum(right) / len(right)
+    assert list((folder / "tensorboard").rglob("events*"))
+    assert (folder / "model" / "hyperparams.yaml").exists()
+    state = trained_weights(folder)
     assert not any(key.startswith(("lm.", "text_encoder.")) for key in state)
 
 
@@ -125,3 +132,139 @@ def in_mid_epoch(folder):
 def test_a_wrong_option_is_named(main, arguments, options, message):
     with pytest.raises((FileNotFoundError, ValueError), match=message):
         main(arguments(**options))
+
+
+# What is scored is what is exported
+
+
+def test_the_best_checkpoint_is_exported_and_scored_not_the_newest(
+    main, arguments, tmp_path, monkeypatch
+):
+    true_losses = PengiBrain.mean_losses
+
+    def worse_every_epoch(brain):
+        return true_losses(brain) | {"loss": float(brain.hparams.epoch_counter.current)}
+
+    monkeypatch.setattr(PengiBrain, "mean_losses", worse_every_epoch)
+    main(arguments(number_of_epochs=3, lr=0.05))
+    folder = tmp_path / "run"
+    best, newest = (
+        torch.load(path / "pengi.ckpt", weights_only=True)
+        for path in sorted((folder / "save").glob("CKPT*"))
+    )
+    exported = load_file(folder / "model" / "audio_mapper.safetensors")
+    weights = {f"audio_mapper.{name}": value for name, value in exported.items()}
+    assert all(torch.equal(best[name], value) for name, value in weights.items())
+    assert not all(torch.equal(newest[name], value) for name, value in weights.items())
+
+    answered = [json.loads(line) for line in (folder / "test_answers.jsonl").open()]
+    model = AudioLanguageModel.from_hparams(
+        folder / "model", run_opts={"device": "cpu"}
+    )
+    asked = [[row[name] for row in answered] for name in ("wav", "prompt")]
+    written = [row["answer"] for row in answered]
+    assert model.generate_files(*asked, batch_size=4) == written
+
+
+def test_a_score_that_fails_leaves_the_exported_model(
+    main, arguments, tmp_path, monkeypatch
+):
+    def fail(*arguments):
+        raise RuntimeError("no scores today")
+
+    monkeypatch.setattr(run, "score_tasks", fail)
+    with pytest.raises(RuntimeError, match="no scores today"):
+        main(arguments(number_of_epochs=1))
+    load_folder(tmp_path / "run" / "model")  # strict
+
+
+def test_answers_are_kept_apart_by_the_weights_that_gave_them(
+    arguments, tmp_path, main
+):
+    main(arguments(number_of_epochs=1))
+    hparams, run_opts = run.load(arguments(number_of_epochs=1))
+    first = run.open_session(hparams, run_opts)
+    assert first.folder.is_dir()
+    path = tmp_path / "run" / "model" / "audio_mapper.safetensors"
+    weights = load_file(path)
+    weights[min(weights)] += 1
+    save_file(weights, path)
+    second = run.open_session(hparams, run_opts)
+    assert not second.folder.exists()
+    assert second.settings != first.settings
+
+
+# Manifests
+
+
+def write_questions(tones, folder):
+    """Write the manifests of tones without their captions."""
+    folder.mkdir()
+    for split in ("train", "valid", "test"):
+        rows = json.loads((tones / f"{split}.json").read_text())
+        rows = {key: row for key, row in rows.items() if "question" in row}
+        (folder / f"{split}.json").write_text(json.dumps(rows))
+    return folder
+
+
+@pytest.mark.parametrize("yaml", ["pengi.yaml", "pengi_base.yaml"])
+def test_clips_with_questions_alone_train_with_and_without_a_word_head(
+    main, arguments, tones, tmp_path, yaml
+):
+    options = {"manifest_folder": "unused"} if yaml == "pengi_base.yaml" else {}
+    options |= {"number_of_epochs": 1, "grad_accumulation_factor": 1, "num_workers": 0}
+    folder = write_questions(tones, tmp_path / "questions")
+    table = main(arguments(yaml=yaml, folder=folder, **options))
+    assert {line["metric"] for line in table} == {"exact match"}
+    log = (tmp_path / "run" / "train_log.txt").read_text()
+    assert ("word_loss: 0.00" in log) == (yaml == "pengi.yaml")
+
+
+def test_csv_manifests_train_as_json_ones_do(main, arguments, tones, tmp_path):
+    folder = tmp_path / "csv"
+    folder.mkdir()
+    for split in ("train", "valid", "test"):
+        rows = json.loads((tones / f"{split}.json").read_text())
+        names = dict.fromkeys(["ID", *(name for row in rows.values() for name in row)])
+        with (folder / f"{split}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows({"ID": key, **row} for key, row in rows.items())
+    tables = [
+        main(arguments(name, folder=place, number_of_epochs=1))
+        for name, place in (("json", tones), ("csv", folder))
+    ]
+    assert tables[0] == tables[1]
+    assert losses(tmp_path / "json") == losses(tmp_path / "csv")
+
+
+# Options
+
+
+def test_no_sample_answers_are_written_if_none_are_asked_for(main, arguments, tmp_path):
+    main(arguments("none", number_of_epochs=1, n_sample_answer=0))
+    main(arguments("some", number_of_epochs=1, n_sample_answer=3))
+    logs = [(tmp_path / name / "log.txt").read_text() for name in ("none", "some")]
+    assert [log.count("(reference:") > 0 for log in logs] == [False, True]
+
+
+def test_a_test_row_that_the_model_cannot_read_is_told_before_training(
+    main, arguments, tones, tmp_path
+):
+    folder = write_questions(tones, tmp_path / "questions")
+    rows = json.loads((folder / "test.json").read_text())
+    rows["test_0_question"]["question"] = "why? " * 200
+    (folder / "test.json").write_text(json.dumps(rows))
+    with pytest.raises(ValueError, match=r"tokens.*why\? why\?"):
+        main(arguments(folder=folder))
+    assert not (tmp_path / "run" / "train_log.txt").exists()
+
+
+def test_the_folder_of_a_run_holds_the_yaml_as_it_was_run(main, arguments, tmp_path):
+    hparams, _ = run.load(arguments(batch_size=7))
+    text = (tmp_path / "run" / "hyperparams.yaml").read_text()
+    tree = YAML().load(text)
+    assert tree["batch_size"] == tree["train_dataloader_opts"]["batch_size"] == 7
+    assert tree["model"]["d_model"] == 16
+    assert hparams["train_dataloader_opts"]["batch_size"] == 7
+    assert not {"!include", "!ref", "include:"} & set(re.findall(r"!?\w+:?", text))
