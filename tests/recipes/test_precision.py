@@ -20,7 +20,8 @@ def test_it_times_updates_in_both_precisions_and_prints_their_ratio(
     model = root / "hparams" / "model" / "tiny.yaml"
     options = f"--threads 1 --batch_size 2 --turns 1 --model {model}".split()
     found = script.main(options)
-    assert found["fp32"] > 0 and found["bf16"] > 0
+    assert found["fp32"] > 0
+    assert found["bf16"] > 0
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
     bf16 = next(row for row in rows if row[0] == "| bf16")
     assert float(bf16[-1].strip(" |")) == pytest.approx(
