@@ -8,6 +8,7 @@ count.
 import re
 import string
 from collections import Counter
+from collections.abc import Callable, Sequence
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -61,6 +62,49 @@ def token_f1(answer: str, reference: str) -> float:
         return float(answered == expected)
     shared = sum((Counter(answered) & Counter(expected)).values())
     return 2 * shared / (len(answered) + len(expected))
+
+
+def best_of_references(
+    metric: Callable[[str, str], float],
+    answers: Sequence[str],
+    references: Sequence[Sequence[str]],
+) -> list[float]:
+    """Return the score of each answer against that of its references it fits best.
+
+    Arguments
+    ---------
+    metric : callable
+        (answer, reference) -> score, such as ``exact_match``.
+    answers : list of str
+        One per clip.
+    references : list of list of str
+        The right answers of each clip.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many lists of references as answers, or one is empty.
+
+    Example
+    -------
+    >>> best_of_references(exact_match, ["dog", "rain"], [["cat", "a dog"], ["wind"]])
+    [1.0, 0.0]
+    """
+    if len(answers) != len(references):
+        raise ValueError(
+            f"Got {len(answers)} answers and {len(references)} lists of references; "
+            "give one list per answer."
+        )
+    for answer, several in zip(answers, references):
+        if isinstance(several, str) or not several:
+            raise ValueError(
+                f"The references of the answer {answer!r} are {several!r}; give a list "
+                "of one or more."
+            )
+    return [
+        max(metric(answer, one) for one in several)
+        for answer, several in zip(answers, references)
+    ]
 
 
 def is_yes_no(reference: str) -> bool:

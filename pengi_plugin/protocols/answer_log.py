@@ -2,17 +2,21 @@
 
 A run that was interrupted goes on from the answers already written, also with
 another number of processes. Every process writes lines of its own file, one JSON
-object per clip, so that a reader can look at each answer.
+object per row, so that a reader can look at each answer. An answer is used again only
+if all that it depends on is the same; see ``answer_key``.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from torch import distributed
 from tqdm import tqdm
+
+from pengi_plugin.storage.atomic import write_whole
 
 FILE_PATTERN = "answers-*.jsonl"
 SETTINGS_FILE = "settings.json"
@@ -31,8 +35,44 @@ def wait_for_all() -> None:
         distributed.barrier()
 
 
+def digest(value) -> str:
+    """Return 16 hexadecimal digits that tell a JSON value from others.
+
+    Example
+    -------
+    >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1})
+    True
+    """
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def answer_key(row: Mapping, settings: Mapping) -> str:
+    """Return a digest of all that an answer depends on.
+
+    Arguments
+    ---------
+    row : dict
+        Its ``id``, ``wav`` and ``prompt`` count, and the size and time of change of
+        the audio file.
+    settings : dict
+        The model and how it is asked; what JSON can hold.
+
+    Returns
+    -------
+    key : str
+    """
+    wav = row.get("wav")
+    try:
+        found = os.stat(wav)
+        state = [found.st_size, found.st_mtime_ns]
+    except (OSError, TypeError):  # a web address, or a row without a clip
+        state = None
+    return digest([row["id"], str(wav), state, row.get("prompt"), settings])
+
+
 def read_answers(folder: Path) -> dict[str, dict]:
-    """Read what all processes have written: clip ID -> its line.
+    """Read what all processes have written: key -> its line.
 
     A line that a killed process left unfinished is not read.
 
@@ -51,7 +91,7 @@ def read_answers(folder: Path) -> dict[str, dict]:
         for line in path.read_bytes().splitlines(keepends=True):
             if line.endswith(b"\n"):
                 answer = json.loads(line)
-                answers[answer["id"]] = answer
+                answers[answer.get("key")] = answer
     return answers
 
 
@@ -63,19 +103,22 @@ def answer_rows(
     batch_size: int = 8,
     name: str = "clips",
 ) -> list[dict]:
-    """Ask about every row that has no answer yet; processes share the rows.
+    """Ask about every row that has no answer yet; processes share the clips.
+
+    Rows of one clip are asked about together, so that a model that hears each file
+    of a batch once hears it once.
 
     Arguments
     ---------
     rows : list of dict
-        Each with an ``id`` of its own.
+        Each with an ``id`` of its own, ``wav`` and, if it counts, ``prompt``.
     ask : callable
         Up to ``batch_size`` rows -> one dict each, of what JSON can hold.
     folder : Path
         Where answers are kept.
     settings : dict
-        What the answers depend on (model, prompt, search): answers to other
-        settings are never mixed in.
+        What the answers depend on besides the row (model, search). Answers to other
+        settings may be in the folder; they are not used.
     batch_size : int
         Rows asked about at a time.
     name : str
@@ -84,66 +127,85 @@ def answer_rows(
     Returns
     -------
     answers : list of dict
-        In the order of the rows: the row's ``id`` and what ``ask`` returned; the
-        same in every process.
+        In the order of the rows: ``key``, ``id``, ``settings`` (a key of
+        ``settings.json``) and what ``ask`` returned; the same in every process.
 
     Raises
     ------
     ValueError
-        If the folder holds answers to other settings, or IDs are not unique.
+        If IDs are not unique.
+    RuntimeError
+        In every process, if ``ask`` failed in another one.
     """
     if len({row["id"] for row in rows}) < len(rows):
         raise ValueError(f"{name}: two rows have the same ID; make IDs unique.")
     folder = Path(folder)
     rank, world = rank_and_world()
+    keys = [answer_key(row, settings) for row in rows]
     if rank == 0:
-        _claim(folder, settings)
-    wait_for_all()
+        _note_settings(folder, settings)
     done = read_answers(folder)
     wait_for_all()  # nobody writes before everybody has read
-    mine = [row for row in rows if row["id"] not in done][rank::world]
-    with _open_lines(folder / f"answers-{rank}.jsonl") as lines:
-        for batch in _batches(mine, batch_size, name, hide=rank > 0):
-            for row, answer in zip(batch, ask(batch), strict=True):
-                _write_line(lines, {"id": row["id"], **answer})
-    wait_for_all()
+    clips = defaultdict(list)
+    for key, row in zip(keys, rows):
+        if key not in done:
+            clips[row.get("wav", row["id"])].append((key, row))
+    mine = [pair for several in list(clips.values())[rank::world] for pair in several]
+    failure = None
+    try:
+        _ask_all(
+            mine, ask, folder / f"answers-{rank}.jsonl", settings, batch_size, name
+        )
+    except Exception as error:
+        failure = error
+    _fail_together(failure)
     done = read_answers(folder)
-    return [done[row["id"]] for row in rows]
+    return [done[key] for key in keys]
 
 
-def _batches(rows, batch_size: int, name: str, hide: bool) -> Iterator[list[dict]]:
-    with tqdm(total=len(rows), desc=name, unit="clip", disable=hide) as bar:
-        for start in range(0, len(rows), batch_size):
-            batch = list(rows[start : start + batch_size])
+def _ask_all(pairs, ask, path: Path, settings, batch_size: int, name: str) -> None:
+    """Ask about (key, row) pairs, and append a line for each."""
+    used = digest(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _open_lines(path) as lines:
+        for batch in _batches(pairs, batch_size, name):
+            answers = ask([row for _, row in batch])
+            for (key, row), answer in zip(batch, answers, strict=True):
+                line = {"key": key, "id": row["id"], "settings": used, **answer}
+                lines.write((json.dumps(line) + "\n").encode())  # by one system call
+
+
+def _batches(pairs, batch_size: int, name: str) -> Iterator[list]:
+    hide = rank_and_world()[0] > 0 or not pairs
+    with tqdm(total=len(pairs), desc=name, unit="row", disable=hide) as bar:
+        for start in range(0, len(pairs), batch_size):
+            batch = pairs[start : start + batch_size]
             yield batch
             bar.update(len(batch))
 
 
-def _claim(folder: Path, settings: dict) -> None:
-    """Write down what the answers in a folder depend on, or check that it is so."""
+def _fail_together(failure: Exception | None) -> None:
+    """Raise in all processes if one failed: the others would wait for it forever."""
+    rank, world = rank_and_world()
+    failures = [None if failure is None else f"{type(failure).__name__}: {failure}"]
+    if world > 1:
+        failures *= world
+        distributed.all_gather_object(failures, failures[rank])
+    if failure is not None:
+        raise failure
+    for other, message in enumerate(failures):
+        if message is not None:
+            raise RuntimeError(f"Process {other} failed: {message}")
+
+
+def _note_settings(folder: Path, settings: dict) -> None:
+    """Write down, for readers, what the ``settings`` of a line stand for."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / SETTINGS_FILE
-    if not path.exists():
-        _replace(path, json.dumps(settings, indent=2, sort_keys=True) + "\n")
-        return
-    found = json.loads(path.read_text())
-    if found != json.loads(json.dumps(settings)):
-        changed = [
-            f"{key}: {found.get(key)!r} then, {settings.get(key)!r} now"
-            for key in sorted(found.keys() | settings.keys())
-            if found.get(key) != settings.get(key)
-        ]
-        raise ValueError(
-            f"{folder} holds answers to other settings ({'; '.join(changed)}). Delete "
-            "it, or choose another output folder."
-        )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file so that it is never seen half written."""
-    draft = path.with_suffix(".part")
-    draft.write_text(text)
-    draft.replace(path)
+    known = json.loads(path.read_text()) if path.exists() else {}
+    if digest(settings) not in known:
+        known[digest(settings)] = settings
+        write_whole(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
 def _open_lines(path: Path):
@@ -153,11 +215,6 @@ def _open_lines(path: Path):
         if not written.endswith(b"\n"):
             os.truncate(path, written.rfind(b"\n") + 1)
     return open(path, "ab", buffering=0)
-
-
-def _write_line(lines, answer: dict) -> None:
-    """Append one line by one system call."""
-    lines.write((json.dumps(answer) + "\n").encode())
 
 
 def fingerprint(model: str) -> str:
@@ -176,10 +233,10 @@ def fingerprint(model: str) -> str:
     folder = Path(model)
     if not folder.is_dir():
         return str(model)
-    digest = hashlib.sha256()
+    files = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(str(path.relative_to(folder)).encode())
+        files.update(str(path.relative_to(folder)).encode())
         with open(path, "rb") as file:
             while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:16]
+                files.update(block)
+    return files.hexdigest()[:16]

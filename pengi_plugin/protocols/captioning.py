@@ -58,7 +58,7 @@ def captioning(
     for name in names or TITLES:
         if name in found.missing:
             note = found.missing[name]
-            scores.append(Score(TITLES[name], None, n_clips=len(rows), note=note))
+            scores.append(Score(TITLES[name], None, n=len(rows), note=note))
             continue
         low, high = found.interval[name]
         note = "" if name in ("sbert_sim", "fense") else tokens

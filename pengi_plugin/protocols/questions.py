@@ -6,7 +6,12 @@ first (ClothoAQA's table in Deshmukh et al., 2023, is of yes/no questions).
 
 from collections.abc import Sequence
 
-from pengi_plugin.metrics.text import exact_match, is_yes_no, token_f1
+from pengi_plugin.metrics.text import (
+    best_of_references,
+    exact_match,
+    is_yes_no,
+    token_f1,
+)
 from pengi_plugin.protocols.score import Score, mean_score
 from pengi_plugin.protocols.session import Session, generated_answers
 
@@ -29,11 +34,10 @@ def question_answering(session: Session, rows: Sequence[dict]) -> list[Score]:
         kind that does not occur is left out.
     """
     answers = generated_answers(session, rows)
-    right, close = [], []
-    for answer, row in zip(answers, rows, strict=True):
-        right.append(max(exact_match(answer, text) for text in row["references"]))
-        close.append(max(token_f1(answer, text) for text in row["references"]))
-    binary = [any(map(is_yes_no, row["references"])) for row in rows]
+    references = [row["references"] for row in rows]
+    right = best_of_references(exact_match, answers, references)
+    close = best_of_references(token_f1, answers, references)
+    binary = [any(map(is_yes_no, several)) for several in references]
     kinds = {
         ("accuracy", "all questions"): right,
         ("accuracy", "yes/no"): [s for s, b in zip(right, binary) if b],

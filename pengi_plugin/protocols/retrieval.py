@@ -107,9 +107,9 @@ def text_to_audio(
     """
     texts = sorted({text for row in rows for text in row["references"]})
     relevance = np.zeros((len(texts), len(rows)), dtype=bool)
-    place = {text: number for number, text in enumerate(texts)}
+    index_of = {text: index for index, text in enumerate(texts)}
     for clip, row in enumerate(rows):
-        relevance[[place[text] for text in row["references"]], clip] = True
+        relevance[[index_of[text] for text in row["references"]], clip] = True
     scores = []
     for way in ways:
         ranked = ranked_relevance(query_scores(session, rows, texts, way), relevance)

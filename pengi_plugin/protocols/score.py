@@ -1,7 +1,6 @@
 """One line of a table of results: a metric, its value, and how sure it is."""
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,11 +18,12 @@ class Score:
     value : float
         None where it could not be computed; ``note`` then says why.
     low, high : float
-        The 95 % interval; None where there is none.
-    n_clips : int
+        The 95 % interval; None or NaN where there is none.
+    n : int
         Clips (or questions, or queries) that the figure is of.
     way : str
-        How answers became classes, where there are several ways.
+        How answers became classes, or the part of the answer, where a protocol
+        has several.
     note : str
         What a reader must know.
     """
@@ -32,20 +32,9 @@ class Score:
     value: float | None
     low: float | None = None
     high: float | None = None
-    n_clips: int = 0
+    n: int = 0
     way: str = ""
     note: str = ""
-
-    def as_dict(self) -> dict:
-        """Return plain values, with None for what is not a number."""
-        return {key: _plain(value) for key, value in asdict(self).items()}
-
-
-def _plain(value):
-    if isinstance(value, str) or value is None:
-        return value
-    value = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def mean_score(metric: str, scores, way: str = "", note: str = "") -> Score:
@@ -54,7 +43,7 @@ def mean_score(metric: str, scores, way: str = "", note: str = "") -> Score:
     Example
     -------
     >>> score = mean_score("accuracy", [1.0, 0.0, 1.0, 1.0])
-    >>> score.value, score.n_clips
+    >>> score.value, score.n
     (0.75, 4)
     """
     scores = np.asarray(scores, dtype=float)

@@ -7,17 +7,17 @@ except for embeddings, ``prompt``.
 """
 
 import base64
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from pengi_plugin.protocols.answer_log import answer_rows
+from pengi_plugin.protocols.answer_log import answer_rows, digest
 
-#: Answers scored at a time, over one reading of a batch of clips.
+#: Answers scored at a time, over one reading of a batch of clips: bounds the memory
+#: of the LM's log-probabilities.
 ANSWER_BATCH = 32
 #: Texts embedded at a time.
 TEXT_BATCH = 256
@@ -38,7 +38,10 @@ class Session:
     search : dict
         Options of ``generate_files``, such as ``beam_size``.
     batch_size : int
-        Clips asked about at a time.
+        Rows asked about at a time.
+    source : callable
+        Rows -> the text of an answer to each, in place of the model's; None: the
+        model is asked.
     """
 
     model: object
@@ -46,6 +49,21 @@ class Session:
     settings: dict = field(default_factory=dict)
     search: dict = field(default_factory=dict)
     batch_size: int = 8
+    source: Callable[[Sequence[dict]], list[str]] | None = None
+
+    def with_answers(
+        self, source: Callable[[Sequence[dict]], list[str]], folder: Path | str
+    ) -> "Session":
+        """Return a session whose answers come from elsewhere.
+
+        Arguments
+        ---------
+        source : callable
+            Rows -> the text of an answer to each.
+        folder : Path
+            Where protocols write what they find, below the session's folder.
+        """
+        return replace(self, source=source, folder=Path(self.folder) / folder)
 
     def ask(
         self, rows: Sequence[dict], ask: Callable, what: str, **settings
@@ -62,7 +80,9 @@ class Session:
 
 
 def generated_answers(session: Session, rows: Sequence[dict]) -> list[str]:
-    """Return the text that the model writes about each row."""
+    """Return the text that the model, or the session's other source, has of each row."""
+    if session.source is not None:
+        return session.source(rows)
 
     def ask(batch):
         answers = session.model.generate_files(
@@ -72,12 +92,11 @@ def generated_answers(session: Session, rows: Sequence[dict]) -> list[str]:
             **session.search,
         )
         return [
-            {"prompt": row["prompt"], "answer": answer, "wav": row["wav"]}
+            {"prompt": row["prompt"], "answer": answer, "wav": str(row["wav"])}
             for row, answer in zip(batch, answers, strict=True)
         ]
 
-    settings = {"prompts": _few(rows), **session.search}
-    found = session.ask(rows, ask, "answers", **settings)
+    found = session.ask(rows, ask, "answers", **session.search)
     return [answer["answer"] for answer in found]
 
 
@@ -88,13 +107,23 @@ def answer_likelihoods(
 
     Each clip is heard once and kept as its embedding, and the LM reads its prefix
     once for ``ANSWER_BATCH`` answers.
+
+    Raises
+    ------
+    ValueError
+        If the session's answers are not the model's: there are no likelihoods then.
     """
+    if session.source is not None:
+        raise ValueError(
+            "Likelihoods are of the model alone; this session's answers come from "
+            "another source. Leave 'likelihood' out of the ways."
+        )
     model = session.model
     embeddings = audio_embeddings(session, rows)
-    place = {row["id"]: number for number, row in enumerate(rows)}
+    index_of = {row["id"]: index for index, row in enumerate(rows)}
 
     def ask(batch):
-        heard = torch.from_numpy(embeddings[[place[row["id"]] for row in batch]])
+        heard = torch.from_numpy(embeddings[[index_of[row["id"]] for row in batch]])
         prefix = model.encode_embeddings(heard, [row["prompt"] for row in batch])
         parts = [
             model.score_answers(prefix, list(answers[start : start + ANSWER_BATCH]))
@@ -103,8 +132,8 @@ def answer_likelihoods(
         scores = torch.cat(parts, dim=1).float().cpu()
         return [{"log_probs": clip} for clip in scores.tolist()]
 
-    what = f"likelihoods-{_digest(answers)}"
-    found = session.ask(rows, ask, what, prompts=_few(rows), answers=list(answers))
+    what = f"likelihoods-{digest(list(answers))}"
+    found = session.ask(rows, ask, what, answers=list(answers))
     return np.array([answer["log_probs"] for answer in found])
 
 
@@ -138,7 +167,8 @@ def audio_embeddings(
         vectors = embed(wavs).detach().float().cpu().numpy()
         return [{"base64": _packed(vector)} for vector in vectors]
 
-    found = session.ask(rows, ask, what or "embeddings")
+    clips = [{"id": row["id"], "wav": row["wav"]} for row in rows]  # prompt: no matter
+    found = session.ask(clips, ask, what or "embeddings")
     return np.stack([_unpacked(answer["base64"]) for answer in found])
 
 
@@ -174,16 +204,6 @@ def embed_answers(model, answers: Sequence[str], projected: bool) -> np.ndarray:
 def says_something(text: str) -> bool:
     """Tell whether an answer has a letter or a digit."""
     return any(letter.isalnum() for letter in text)
-
-
-def _few(rows: Sequence[dict]) -> list[str] | str:
-    """Return what tells these prompts from others: the prompts, if they are few."""
-    prompts = sorted({row["prompt"] for row in rows})
-    return prompts if len(prompts) <= 5 else _digest(prompts)
-
-
-def _digest(texts: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 def _packed(vector: np.ndarray) -> str:

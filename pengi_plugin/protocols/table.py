@@ -1,151 +1,205 @@
-"""The benchmark's table: scores in, Markdown, CSV and JSON out."""
+"""The table of results, of a training or a benchmark: lines in, three files out."""
 
 import csv
+import io
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pengi_plugin.protocols.score import Score
+import numpy as np
 
+from pengi_plugin.protocols.score import Score
+from pengi_plugin.storage.atomic import write_whole
+
+#: Keys of a line, in the order of the files. A line may lack any but ``group``.
 COLUMNS = (
-    "set",
-    "protocol",
-    "metric",
-    "way",
-    "n_clips",
-    "score",
-    "low",
-    "high",
-    "published",
-    "published_by",
-    "note",
+    *("set", "group", "prompt", "metric", "way", "n", "score", "low", "high"),
+    *("commonest", "shuffled", "nearest", "published", "published_by", "note"),
 )
 
 
-def table_lines(
-    task: str, spec: dict, scores: Sequence[Score], prompt: str
-) -> list[dict]:
-    """Put scores of one set beside what was published.
+def score_line(score: Score, **columns) -> dict:
+    """Return a line of a table.
 
     Arguments
     ---------
-    task : str
-        Key of the set.
-    spec : dict
-        With ``title`` and ``published``: a list of ``metric``, ``value``, ``by``
-        (the system), ``verified`` and, if only one way was published, ``way``.
-    scores : list of Score
-        Of the protocol.
-    prompt : str
-        What was asked.
+    score : Score
+        The model's.
+    **columns : dict
+        ``group`` (what was scored) and any other of ``COLUMNS``.
 
     Returns
     -------
-    lines : list of dict
-        With ``COLUMNS`` as keys, and ``task``.
+    line : dict
+        Plain values; NaN and infinity become None.
 
     Example
     -------
-    >>> published = {"metric": "accuracy", "value": 0.9, "by": "Pengi", "verified": 0}
-    >>> spec = {"title": "Tones", "published": [published]}
-    >>> line = table_lines("tones", spec, [Score("accuracy", 0.5)], "what?")[0]
-    >>> line["published"], line["published_by"]
-    (0.9, 'Pengi (unverified)')
+    >>> line = score_line(Score("accuracy", 0.5, n=1), group="tones", shuffled=0.25)
+    >>> line["group"], line["score"], line["low"], line["shuffled"]
+    ('tones', 0.5, None, 0.25)
     """
-    lines = []
-    for score in scores:
-        figures = score.as_dict()
-        published = [
-            entry
-            for entry in spec.get("published") or ()
-            if entry["metric"] == score.metric
-            and entry.get("way", score.way) == score.way
-        ]
-        lines.append(
-            {
-                "task": task,
-                "set": spec["title"],
-                "protocol": prompt,
-                "metric": score.metric,
-                "way": score.way,
-                "n_clips": score.n_clips,
-                "score": figures["value"],
-                "low": figures["low"],
-                "high": figures["high"],
-                "published": published[0]["value"] if published else None,
-                "published_by": _sources(published),
-                "note": score.note,
-            }
-        )
-    return lines
+    line = {
+        **columns,
+        "metric": score.metric,
+        "way": score.way,
+        "n": score.n,
+        "score": score.value,
+        "low": score.low,
+        "high": score.high,
+        "note": score.note,
+    }
+    return _plain_line(line)
 
 
-def _sources(entries: list[dict]) -> str:
-    """Name whose figures they are; those after the first come with their value."""
-    names = [
-        entry["by"] if entry.get("verified") else f"{entry['by']} (unverified)"
-        for entry in entries
+def published_columns(score: Score, published: Sequence[Mapping]) -> dict:
+    """Return the columns ``published`` and ``published_by`` that belong to a score.
+
+    Arguments
+    ---------
+    score : Score
+        Ours.
+    published : list of dict
+        With ``metric``, ``value``, ``by`` (the system), ``verified`` and, if only
+        one way was published, ``way``.
+
+    Returns
+    -------
+    columns : dict
+        The first figure and its system; further ones follow with their values.
+
+    Example
+    -------
+    >>> figure = {"metric": "accuracy", "value": 0.9, "by": "Pengi", "verified": False}
+    >>> published_columns(Score("accuracy", 0.5), [figure])
+    {'published': 0.9, 'published_by': 'Pengi (unverified)'}
+    """
+    figures = [
+        figure
+        for figure in published
+        if figure["metric"] == score.metric
+        and figure.get("way", score.way) == score.way
     ]
-    others = [f"{_number(e['value'])} {n}" for e, n in zip(entries[1:], names[1:])]
-    return "; ".join([*names[:1], *others])
+    if not figures:
+        return {}
+    names = [
+        figure["by"] if figure.get("verified") else f"{figure['by']} (unverified)"
+        for figure in figures
+    ]
+    others = [f"{_number(f['value'])} {n}" for f, n in zip(figures[1:], names[1:])]
+    return {
+        "published": figures[0]["value"],
+        "published_by": "; ".join([names[0], *others]),
+    }
 
 
-def write_table(lines: Sequence[dict], folder: Path) -> str:
-    """Write ``table.json``, ``table.csv`` and ``table.md``; return the last.
+def write_table(lines: Sequence[Mapping], folder: Path, name: str = "table") -> str:
+    """Write ``NAME.json``, ``NAME.csv`` and ``NAME.md``, each whole or not at all.
 
-    Lines of other tasks that are in the folder's table already are kept.
+    Arguments
+    ---------
+    lines : list of dict
+        See ``score_line``.
+    folder : Path
+        Where to; made if it is not there.
+    name : str
+        Of the files, without ending.
+
+    Returns
+    -------
+    text : str
+        What is in ``NAME.md``; see ``markdown``.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "table.json"
-    tasks = {line["task"] for line in lines}
-    before = json.loads(path.read_text()) if path.exists() else []
-    lines = [line for line in before if line["task"] not in tasks] + list(lines)
-    path.write_text(json.dumps(lines, indent=1) + "\n")
-    with open(folder / "table.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, ["task", *COLUMNS])
-        writer.writeheader()
-        writer.writerows(lines)
+    lines = [_plain_line(line) for line in lines]
+    found = {key for line in lines for key in line}
+    columns = [key for key in COLUMNS if key in found] + sorted(found - {*COLUMNS})
+    rows = io.StringIO()
+    writer = csv.DictWriter(rows, columns or COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
     text = markdown(lines)
-    (folder / "table.md").write_text(text)
+    write_whole(folder / f"{name}.json", json.dumps(lines, indent=1) + "\n")
+    write_whole(folder / f"{name}.csv", rows.getvalue())
+    write_whole(folder / f"{name}.md", text)
     return text
 
 
-def markdown(lines: Sequence[dict]) -> str:
-    """Return lines as a Markdown table.
+def markdown(lines: Sequence[Mapping]) -> str:
+    """Return lines as a Markdown table, with the columns that some line has.
 
     Example
     -------
-    >>> line = {"set": "Tones", "protocol": "what?", "metric": "accuracy", "way": "",
-    ...     "n_clips": 8, "score": 0.75, "low": 0.5, "high": 1.0, "published": None,
-    ...     "published_by": "", "note": ""}
-    >>> print(markdown([line]).splitlines()[-1])
-    | Tones | what? | accuracy | 8 | 0.7500 | 0.5000 to 1.0000 |  |  |
+    >>> line = score_line(Score("accuracy", 0.75, 0.5, 1.0, 8), group="tones")
+    >>> print(markdown([line]))
+    | set | metric | n | score | 95 % interval |
+    |---|---|---|---|---|
+    | tones | accuracy | 8 | 0.7500 | 0.5000 to 1.0000 |
+    <BLANKLINE>
     """
-    titles = "set", "protocol", "metric", "clips", "ours", "95 % interval"
-    rows = [[*titles, "published", "note"], ["---"] * 8]
-    for line in lines:
-        metric = f"{line['metric']}, {line['way']}" if line["way"] else line["metric"]
-        interval = ""
-        if line["low"] is not None:
-            interval = f"{line['low']:.4f} to {line['high']:.4f}"
-        published = _number(line["published"])
-        if published and line["published_by"]:
-            published += f" {line['published_by']}"
-        rows.append(
-            [
-                line["set"],
-                line["protocol"],
-                metric,
-                str(line["n_clips"]),
-                _number(line["score"]) or "not computed",
-                interval,
-                published,
-                line["note"].replace("|", "/"),
-            ]
-        )
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+    table = {title: [cell(line) for line in lines] for title, cell in _CELLS.items()}
+    table = {
+        title: column
+        for title, column in table.items()
+        if title in _ALWAYS or any(column)
+    }
+    rows = [list(table), *zip(*table.values())]
+    text = [f"| {' | '.join(map(_one_cell, row))} |\n" for row in rows]
+    return "".join([text[0], "|" + "---|" * len(table) + "\n", *text[1:]])
+
+
+def _metric(line: Mapping) -> str:
+    return ", ".join(filter(None, (line.get("metric"), line.get("way"))))
+
+
+def _score(line: Mapping) -> str:
+    return _number(line.get("score")) or "not computed"
+
+
+def _interval(line: Mapping) -> str:
+    low, high = line.get("low"), line.get("high")
+    return "" if low is None or high is None else f"{_number(low)} to {_number(high)}"
+
+
+def _published(line: Mapping) -> str:
+    figure = _number(line.get("published"))
+    return f"{figure} {line.get('published_by') or ''}".strip() if figure else ""
+
+
+#: Title of a printed column -> function of a line that returns the cell's text.
+_CELLS = {
+    "set": lambda line: str(line.get("group") or ""),
+    "prompt": lambda line: str(line.get("prompt") or ""),
+    "metric": _metric,
+    "n": lambda line: str(line.get("n", "")),
+    "score": _score,
+    "95 % interval": _interval,
+    "commonest answer": lambda line: _number(line.get("commonest")),
+    "shuffled clips": lambda line: _number(line.get("shuffled")),
+    "nearest clip": lambda line: _number(line.get("nearest")),
+    "published": _published,
+    "note": lambda line: str(line.get("note") or ""),
+}
+_ALWAYS = ("set", "metric", "n", "score")
+
+
+def _one_cell(text: str) -> str:
+    """Keep a text inside its cell: no line break, and no bar that ends the cell."""
+    return " ".join(text.split()).replace("|", r"\|")
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
+
+
+def _plain_line(line: Mapping) -> dict:
+    """Return values that JSON holds; what is not a finite number becomes None."""
+    return {key: _plain(value) for key, value in line.items()}
+
+
+def _plain(value):
+    value = value.item() if isinstance(value, np.generic) else value
+    is_number = isinstance(value, float)
+    return None if is_number and not math.isfinite(value) else value

@@ -40,7 +40,7 @@ def test_a_clip_gets_the_class_whose_name_is_nearest_to_its_answer(way, session,
     # Six are right; one dog is labelled rain, and one answer is empty.
     assert scores["accuracy", way].value == 6 / 8
     assert scores["macro accuracy", way].value == pytest.approx((1 + 1 + 2 / 4) / 3)
-    assert scores["accuracy", way].n_clips == 8
+    assert scores["accuracy", way].n == 8
 
 
 def test_an_empty_answer_is_no_class_and_is_named(session, rows):

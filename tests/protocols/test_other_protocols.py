@@ -55,7 +55,7 @@ def test_numbers_are_read_behind_their_word(session, clips, model):
     scores = by_name(numbers(session, rows, "pitch"))
     assert scores["exact", "pitch"].value == pytest.approx(1 / 3)
     assert scores["mean absolute error", "pitch"].value == 5
-    assert scores["mean absolute error", "pitch"].n_clips == 2
+    assert scores["mean absolute error", "pitch"].n == 2
     assert "1 answers without a number" in scores["mean absolute error", "pitch"].note
 
 
@@ -77,7 +77,7 @@ def found(clips):
 def test_queries_find_the_clip_that_sounds_like_them(way, session, found):
     scores = by_name(text_to_audio(session, found, [way]))
     assert scores["R@1", way].value == 1
-    assert scores["R@1", way].n_clips == 3
+    assert scores["R@1", way].n == 3
     # "a dog" is said of two clips: found first and, by letters, second or third.
     assert 2 / 3 < scores["mAP@10", way].value <= 1
     assert "3 queries among 3 clips" in scores["R@1", way].note

@@ -46,7 +46,7 @@ def test_three_layers_learn_what_one_cannot(blobs):
 def test_training_clips_are_never_tested(blobs):
     points, targets, folds = blobs
     split = np.where(folds == 0, "train", "test")
-    assert probe(points, targets, split, seeds=(0,)).n_clips == 120
+    assert probe(points, targets, split, seeds=(0,)).n == 120
 
 
 def test_labels_shuffled_between_folds_teach_nothing(blobs):
