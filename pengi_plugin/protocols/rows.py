@@ -37,7 +37,9 @@ def task_rows(
     for row_id, row in manifest.items():
         row = {**row, "id": row_id}
         prompt, answer = apply(row["task"], row, templates)
-        references = list(row.get("references") or [answer])
+        references = row.get("references") or [answer]
+        # In a CSV manifest it is one text.
+        references = [references] if isinstance(references, str) else list(references)
         rows.append(
             {**row, "prompt": prompt, "answer": answer, "references": references}
         )

@@ -23,6 +23,9 @@ from pengi_plugin.pretrained.write import dumped, write_model
 from pengi_plugin.storage.atomic import new_folder
 from pengi_plugin.training.checkpoints import WholeCheckpointer
 
+#: Name of the model among the recoverables of a training's YAML.
+RECOVERABLE = "pengi"
+
 
 def export_run(
     run_folder: str | os.PathLike,
@@ -112,7 +115,7 @@ def load_checkpoint(pengi: nn.Module, save_folder: Path) -> None:
     FileNotFoundError
         If there is no whole checkpoint.
     ValueError
-        If none of its files is of this model.
+        If it holds no model, or another one.
     """
     is_there = save_folder.is_dir()
     checkpointer = WholeCheckpointer(save_folder) if is_there else None
@@ -121,21 +124,15 @@ def load_checkpoint(pengi: nn.Module, save_folder: Path) -> None:
     )
     if checkpoint is None:
         raise FileNotFoundError(f"{save_folder} holds no whole checkpoint.")
-    pengi.load_trained_state(trained_state(checkpoint, pengi))
+    pengi.load_trained_state(trained_state(checkpoint))
 
 
-def trained_state(checkpoint: Checkpoint, pengi: nn.Module) -> dict:
-    """Return the state in a checkpoint whose keys are most like the model's."""
-    own = pengi.trained_state().keys()
-    states = {}
-    for name, path in checkpoint.paramfiles.items():
-        if path.is_file() and name not in ("optimizer", "lr_annealing"):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            if isinstance(content, dict):
-                states[name] = content
-    if not any(own & state.keys() for state in states.values()):
+def trained_state(checkpoint: Checkpoint) -> dict:
+    """Return the weights that a checkpoint holds under the name of the model."""
+    path = checkpoint.paramfiles.get(RECOVERABLE)
+    if path is None:
         raise ValueError(
-            f"{checkpoint.path} holds no weights of this model; its files are "
-            f"{sorted(checkpoint.paramfiles)}."
+            f"{checkpoint.path} holds no weights of a model under {RECOVERABLE!r}; its "
+            f"files are {sorted(checkpoint.paramfiles)}."
         )
-    return max(states.values(), key=lambda state: len(own & state.keys()))
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -10,6 +10,9 @@ import sys
 import pytest
 import soundfile
 import torch
+from ruamel.yaml import YAML
+
+from pengi_plugin.training.hparams import read_hparams
 
 #: Every recipe that trains on manifests: its folder and its YAML. A new recipe adds a
 #: line here, and the tests of test_recipes.py run it on tones.
@@ -21,8 +24,10 @@ RECIPES = [
 #: Recipes that read no manifests; their tests are their own.
 OTHER_RECIPES = {"language_model"}
 
-#: Corpora of a YAML that the tests leave out.
-LEFT_OUT = {"pengi.yaml": ["general_midi"], "pengi_base.yaml": ["clips"]}
+
+def is_placeholder(value):
+    """Tell whether a value of a YAML is to be given on the command line."""
+    return getattr(value, "tag", None) is not None and value.tag.value == "!PLACEHOLDER"
 
 
 def recipe_main(root, name):
@@ -53,10 +58,18 @@ def main_of(root):
     return lambda name: recipe_main(root, name)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def main(root):
     """Return the ``main`` of the main job."""
     return recipe_main(root, "multitask")
+
+
+@pytest.fixture(scope="session")
+def finished(main, make_arguments, tmp_path_factory):
+    """Return the command line, the folder and the table of a run that has learned."""
+    folder = tmp_path_factory.mktemp("finished")
+    arguments = make_arguments(folder, number_of_epochs=16, lr=0.02)
+    return arguments, folder, main(arguments)
 
 
 @pytest.fixture(scope="session")
@@ -90,14 +103,28 @@ def tones(tmp_path_factory):
 
 
 @pytest.fixture
-def arguments(tones, tmp_path, root):
+def arguments(make_arguments, tmp_path):
     """Return a function: the command line of a recipe on tones, or on ``folder``."""
 
-    def make(name="run", yaml="pengi.yaml", folder=tones, **options):
-        corpora = {corpus: {"source": None} for corpus in LEFT_OUT[yaml]}
+    def make(name="run", **options):
+        return make_arguments(tmp_path / name, **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_arguments(tones, root):
+    """Return what ``arguments`` returns, with the output folder as first argument."""
+
+    def make(output_folder, yaml="pengi.yaml", folder=tones, **options):
+        path = root / "hparams" / yaml
+        tree = YAML().load(read_hparams(path))
+        corpora = {corpus: {"source": None} for corpus in tree["corpora"]}
         corpora["tones"] = {"manifest_folder": str(folder), "share": 1.0}
+        placeholders = [key for key, value in tree.items() if is_placeholder(value)]
         options = {
-            "output_folder": str(tmp_path / name),
+            **dict.fromkeys(placeholders, "unused"),
+            "output_folder": str(output_folder),
             "model": "!include:model/tiny.yaml",
             "corpora": json.dumps(corpora),
             "precision": "fp32",
@@ -108,7 +135,7 @@ def arguments(tones, tmp_path, root):
             **options,
         }
         flags = [part for key, value in options.items() for part in (f"--{key}", value)]
-        return [str(root / "hparams" / yaml), *map(str, flags)]
+        return [str(path), *map(str, flags)]
 
     return make
 
