@@ -43,9 +43,9 @@ class Letters:
 
 def small(config):
     """Return a configuration with one layer and a small vocabulary."""
-    config = re.sub(r"vocab_size: \d+|num_hidden_layers: \d+", "x: 0", config)
+    config = re.sub(r"(vocab_size|num_hidden_layers): \d+,? *", "", config)
     layers = "n_layer" if "gpt2" in config else "num_hidden_layers"
-    return config.replace("}", f", {layers}: 1, vocab_size: 500}}")
+    return config.replace("{", f"{{{layers}: 1, vocab_size: 500, ")
 
 
 def build(root, name, is_small=False):
