@@ -216,6 +216,10 @@ def label_of(category: str) -> str:
     return category.replace("_", " ")
 
 
+#: The labels of all classes, in alphabetical order.
+CLASSES = [label_of(category) for category in PHRASES]
+
+
 def captions_of(category: str) -> list[str]:
     """Return every caption of an official category.
 

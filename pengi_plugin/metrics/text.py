@@ -64,6 +64,18 @@ def token_f1(answer: str, reference: str) -> float:
     return 2 * shared / (len(answered) + len(expected))
 
 
+def part_of(answer: str, index: int) -> str:
+    """Return one comma-separated part of an answer, empty if it is not there.
+
+    Example
+    -------
+    >>> part_of("violin, pitch 60", 1)
+    'pitch 60'
+    """
+    parts = [part.strip() for part in answer.split(",")]
+    return parts[index] if index < len(parts) else ""
+
+
 def best_of_references(
     metric: Callable[[str, str], float],
     answers: Sequence[str],

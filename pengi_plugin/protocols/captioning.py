@@ -45,8 +45,14 @@ def captioning(
     -------
     scores : list of Score
         One per name; those that this machine cannot compute have no value and say
-        why.
+        why, as do all of a single clip.
     """
+    if len(rows) < 2:
+        note = f"needs two clips or more; got {len(rows)}"
+        return [
+            Score(TITLES[name], None, n=len(rows), note=note)
+            for name in names or TITLES
+        ]
     found = score_captions(
         generated_answers(session, rows),
         [list(row["references"]) for row in rows],

@@ -18,6 +18,7 @@ from pengi_plugin.metrics.classification import (
     mean_average_precision,
     multilabel_f1,
 )
+from pengi_plugin.metrics.text import part_of
 from pengi_plugin.protocols.answer_log import rank_and_world
 from pengi_plugin.protocols.confusion import write_confusion
 from pengi_plugin.protocols.score import Score, mean_score
@@ -127,7 +128,7 @@ def class_scores(
         return answer_likelihoods(session, rows, texts)
     answers = generated_answers(session, rows)
     if part is not None:
-        answers = [",".join(text.split(",")[part : part + 1]) for text in answers]
+        answers = [part_of(text, part) for text in answers]
     projected = SIMILARITY_WAYS[way]
     return similarity_scores(session.model, answers, texts, projected)
 
@@ -139,7 +140,7 @@ def occurring_classes(rows: Sequence[dict]) -> list[str]:
 
 
 def class_targets(rows: Sequence[dict], classes: Sequence[str]) -> np.ndarray:
-    """Return what is right as numbers; underscores and case do not count.
+    """Return the right classes as indices; underscores and case do not count.
 
     Arguments
     ---------
@@ -151,7 +152,7 @@ def class_targets(rows: Sequence[dict], classes: Sequence[str]) -> np.ndarray:
     Returns
     -------
     targets : numpy.ndarray
-        Class numbers [row], or 1 where a class is present [row, class].
+        Class indices [row], or 1 where a class is present [row, class].
 
     Raises
     ------
@@ -164,9 +165,9 @@ def class_targets(rows: Sequence[dict], classes: Sequence[str]) -> np.ndarray:
     >>> class_targets(rows, ["rain", "wind", "dog"])
     array([[1, 0, 1]])
     """
-    known = {_plain(name): number for number, name in enumerate(classes)}
+    known = {_plain(name): index for index, name in enumerate(classes)}
 
-    def number(row: dict, label: str) -> int:
+    def index_of(row: dict, label: str) -> int:
         if _plain(label) not in known:
             raise ValueError(
                 f"Clip {row['id']!r} has the label {label!r}, which is none of the "
@@ -175,10 +176,10 @@ def class_targets(rows: Sequence[dict], classes: Sequence[str]) -> np.ndarray:
         return known[_plain(label)]
 
     if "label" in rows[0]:
-        return np.array([number(row, row["label"]) for row in rows])
+        return np.array([index_of(row, row["label"]) for row in rows])
     targets = np.zeros((len(rows), len(classes)), dtype=int)
     for line, row in zip(targets, rows, strict=True):
-        line[[number(row, label) for label in row["labels"]]] = 1
+        line[[index_of(row, label) for label in row["labels"]]] = 1
     return targets
 
 
@@ -281,6 +282,6 @@ def _predicted_sets(session, rows, classes, class_form, way) -> np.ndarray:
     texts = class_texts(classes, class_form)
     values = similarity_scores(session.model, distinct, texts, SIMILARITY_WAYS[way])
     nearest = dict(zip(distinct, best_class(values), strict=True))
-    for number, several in enumerate(parts):
-        predicted[number, [nearest[part] for part in several]] = 1
+    for index, several in enumerate(parts):
+        predicted[index, [nearest[part] for part in several]] = 1
     return predicted

@@ -2,10 +2,13 @@
 
 import csv
 import importlib.util
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+
+from pengi_plugin.storage.atomic import write_whole
 
 NO_ANSWER = "(no answer)"
 
@@ -33,11 +36,12 @@ def write_confusion(
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"confusion_{name.replace(' ', '_')}.csv"
-    with open(path, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["right \\ predicted", *classes, NO_ANSWER])
-        for label, row in zip(classes, counts.tolist(), strict=True):
-            writer.writerow([label, *row])
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["right \\ predicted", *classes, NO_ANSWER])
+    for label, row in zip(classes, counts.tolist(), strict=True):
+        writer.writerow([label, *row])
+    write_whole(path, text.getvalue())
     if importlib.util.find_spec("matplotlib") is None:
         return [path]
     picture = path.with_suffix(".png")

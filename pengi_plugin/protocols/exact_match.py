@@ -41,20 +41,8 @@ def exact_match(
         if part:
             right = text.best_of_references(
                 text.exact_match,
-                [part_of(answer, index) for answer in answers],
-                [[part_of(one, index) for one in several] for several in references],
+                [text.part_of(answer, index) for answer in answers],
+                [[text.part_of(one, index) for one in some] for some in references],
             )
             scores.append(mean_score(METRIC, right, way=part))
     return scores
-
-
-def part_of(answer: str, index: int) -> str:
-    """Return one comma-separated part of an answer, empty if it is not there.
-
-    Example
-    -------
-    >>> part_of("violin, pitch 60", 1)
-    'pitch 60'
-    """
-    parts = [part.strip() for part in answer.split(",")]
-    return parts[index] if index < len(parts) else ""

@@ -144,7 +144,7 @@ def probe(
     embeddings : numpy.ndarray
         [clip, d_embedding]
     targets : numpy.ndarray
-        Class numbers [clip], or 1 where a class is present [clip, class].
+        Class indices [clip], or 1 where a class is present [clip, class].
     folds : list
         The fold of each clip. Each fold is tested by a probe trained on all the
         others; clips whose fold is ``"train"`` are never tested.
@@ -235,7 +235,7 @@ def fit(model: nn.Module, points: Tensor, targets: Tensor) -> None:
     points : torch.Tensor
         Embeddings [clip, d_embedding].
     targets : torch.Tensor
-        Class numbers [clip], or 1 where a class is present [clip, class].
+        Class indices [clip], or 1 where a class is present [clip, class].
     """
     if targets.dim() == 1:
         loss_of = nn.functional.cross_entropy

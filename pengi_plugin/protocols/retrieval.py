@@ -20,7 +20,7 @@ from pengi_plugin.metrics.retrieval import (
     ranked_relevance,
     recall_at,
 )
-from pengi_plugin.protocols.answer_log import rank_and_world, wait_for_all
+from pengi_plugin.protocols.answer_log import digest, rank_and_world, wait_for_all
 from pengi_plugin.protocols.score import Score, mean_score
 from pengi_plugin.protocols.session import (
     Session,
@@ -28,7 +28,9 @@ from pengi_plugin.protocols.session import (
     embed_answers,
     generated_answers,
 )
+from pengi_plugin.storage.atomic import new_folder
 
+INDEX_FILE, POINTS_FILE = "index.json", "index.safetensors"
 WAYS = ("captions", "projected captions", "likelihood")
 
 
@@ -43,35 +45,55 @@ class CaptionIndex:
         What the model says about each.
     points : torch.Tensor
         The captions' embeddings, unit norm [clip, d_text].
+    key : str
+        Digest of all that the points depend on.
     """
 
-    def __init__(self, ids: list[str], captions: list[str], points: Tensor):
+    def __init__(
+        self, ids: list[str], captions: list[str], points: Tensor, key: str = ""
+    ):
         self.ids = ids
         self.captions = captions
         self.points = points
+        self.key = key
 
     @classmethod
-    def build(cls, session: Session, rows: Sequence[dict], projected: bool = False):
-        """Caption every clip (``id``, ``wav``, ``prompt``) and embed the captions."""
+    def build(
+        cls, session: Session, rows: Sequence[dict], folder: Path, projected=False
+    ) -> "CaptionIndex":
+        """Caption every clip (``id``, ``wav``, ``prompt``) and embed the captions.
+
+        The index is saved in ``folder``, and read from there if the same captions
+        have been embedded by the same model.
+        """
         captions = generated_answers(session, rows)
+        ids = [row["id"] for row in rows]
+        key = digest([ids, captions, projected, session.settings])
+        if (folder / INDEX_FILE).exists():
+            found = cls.load(folder)
+            if found.key == key:
+                return found
         points = embed_answers(session.model, captions, projected)
         points = torch.from_numpy(np.nan_to_num(points))  # no caption: far from all
-        return cls([row["id"] for row in rows], captions, points)
+        index = cls(ids, captions, points, key)
+        wait_for_all()  # nobody writes before everybody has read
+        if rank_and_world()[0] == 0:
+            index.save(folder)
+        return index
 
     def save(self, folder: Path) -> None:
-        """Write the index into a folder."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({"points": self.points}, folder / "index.safetensors")
-        words = {"ids": self.ids, "captions": self.captions}
-        (folder / "index.json").write_text(json.dumps(words) + "\n")  # last: whole
+        """Write the index into a folder, whole or not at all."""
+        words = {"key": self.key, "ids": self.ids, "captions": self.captions}
+        with new_folder(folder, replaces=INDEX_FILE) as unfinished:
+            save_file({"points": self.points}, unfinished / POINTS_FILE)
+            (unfinished / INDEX_FILE).write_text(json.dumps(words) + "\n")
 
     @classmethod
     def load(cls, folder: Path) -> "CaptionIndex":
         """Read what ``save`` wrote."""
-        words = json.loads((Path(folder) / "index.json").read_text())
-        points = load_file(Path(folder) / "index.safetensors")["points"]
-        return cls(words["ids"], words["captions"], points)
+        words = json.loads((Path(folder) / INDEX_FILE).read_text())
+        points = load_file(Path(folder) / POINTS_FILE)["points"]
+        return cls(words["ids"], words["captions"], points, words.get("key", ""))
 
     def similarity(self, model, queries: Sequence[str], projected: bool = False):
         """Return the cosine of each query and each caption [query, clip]."""
@@ -93,7 +115,7 @@ def text_to_audio(
     Arguments
     ---------
     session : Session
-        The model and where answers and indexes go.
+        The model and where answers and the index of captions go.
     rows : list of dict
         The clips, with ``id``, ``wav``, ``prompt`` and ``references`` (list of
         str). A query is answered by every clip that it is a reference of.
@@ -126,7 +148,7 @@ def query_scores(
 ) -> np.ndarray:
     """Return how well each clip answers each query [query, clip] by one of ``WAYS``.
 
-    What is heard of the clips is read from disk when it is there.
+    What the model says of the clips is read from disk when it is there.
     """
     if way not in WAYS:
         raise ValueError(f"Unknown way {way!r}; known are {', '.join(WAYS)}.")
@@ -134,17 +156,5 @@ def query_scores(
         return answer_likelihoods(session, rows, texts).T
     projected = way == "projected captions"
     folder = Path(session.folder) / f"index_{way.replace(' ', '_')}"
-    index = caption_index(session, rows, folder, projected)
+    index = CaptionIndex.build(session, rows, folder, projected)
     return index.similarity(session.model, texts, projected)
-
-
-def caption_index(
-    session: Session, rows: Sequence[dict], folder: Path, projected: bool = False
-) -> CaptionIndex:
-    """Load the index from a folder, or build and save it there."""
-    if not (folder / "index.json").exists():
-        index = CaptionIndex.build(session, rows, projected)
-        if rank_and_world()[0] == 0:
-            index.save(folder)
-        wait_for_all()
-    return CaptionIndex.load(folder)

@@ -1,4 +1,4 @@
-"""Manifest rows in, the rows that protocols want out.
+"""Manifest rows and an entry of a benchmark in, the rows that protocols want out.
 
 A protocol's row has ``id``, ``wav``, ``prompt`` and the fields that the protocol
 reads: ``label`` or ``labels``, ``references``, ``number``, ``fold``.
@@ -6,44 +6,87 @@ reads: ``label`` or ``labels``, ``references``, ``number``, ``fold``.
 
 from collections.abc import Iterable, Mapping
 
-from pengi_plugin.tasks import TASKS, Template, apply
+from pengi_plugin.tasks import TASKS, Template
+
+#: Fields that hold a list, of one value where the manifest has one.
+LISTS = ("labels", "references")
 
 
-def task_rows(
-    manifest: Mapping[str, Mapping], templates: Mapping[str, Template] = TASKS
+def entry_rows(
+    rows: Iterable[Mapping],
+    entry: Mapping,
+    templates: Mapping[str, Template] = TASKS,
 ) -> list[dict]:
-    """Put manifest rows into words, for ``score_tasks``.
+    """Choose a benchmark entry's rows and give their fields the protocol's names.
 
     Arguments
     ---------
-    manifest : dict
-        ID -> row of a manifest.
+    rows : list of dict
+        Of one or several manifests, with ``id``, ``wav``, ``task`` and its words.
+    entry : dict
+        ``title``; ``fields``: name that the protocol reads -> field of the manifest;
+        and, if given, ``where``: field -> value of the rows to take, and ``prompt``,
+        in which ``{field}`` stands for a field of the row; else the task's.
     templates : dict
         Task -> Template.
 
     Returns
     -------
     rows : list of dict
-        The rows with ``id``, ``prompt``, ``answer`` and ``references``: those of the
-        manifest, or the answer alone.
+        Rows that ask the same about a clip are one, with all their references.
+
+    Raises
+    ------
+    ValueError
+        If no row is left, or one lacks a field.
 
     Example
     -------
-    >>> (row,) = task_rows({"1": {"task": "sound_events", "labels": ["dog", "rain"]}})
-    >>> row["prompt"], row["answer"], row["references"]
-    ('this is a sound of', 'dog, rain', ['dog, rain'])
+    >>> row = {"id": "1", "wav": "1.wav", "task": "sound_events", "labels": ["dog"]}
+    >>> entry_rows([row], {"title": "Dogs", "fields": {"label": "labels"}})
+    [{'id': '1', 'wav': '1.wav', 'prompt': 'this is a sound of', 'label': 'dog'}]
     """
-    rows = []
-    for row_id, row in manifest.items():
-        row = {**row, "id": row_id}
-        prompt, answer = apply(row["task"], row, templates)
-        references = row.get("references") or [answer]
-        # In a CSV manifest it is one text.
-        references = [references] if isinstance(references, str) else list(references)
-        rows.append(
-            {**row, "prompt": prompt, "answer": answer, "references": references}
-        )
-    return rows
+    where = entry.get("where") or {}
+    chosen = [
+        entry_row(row, entry, templates)
+        for row in rows
+        if all(row.get(field) == value for field, value in where.items())
+    ]
+    if not chosen:
+        raise ValueError(f"{entry['title']}: no row of its manifests has {where}.")
+    return merge_references(chosen) if "references" in entry["fields"] else chosen
+
+
+def entry_row(row: Mapping, entry: Mapping, templates: Mapping[str, Template]) -> dict:
+    """Return one row for a protocol; see ``entry_rows``."""
+    what = f"{entry['title']}: row {row['id']!r}"
+    try:
+        prompt = prompt_of(row, entry, templates).format(**row)
+    except KeyError as error:
+        raise ValueError(
+            f"{what} has no {error}, which its prompt or task needs; it has "
+            f"{sorted(row)}, and templates are known of {sorted(templates)}."
+        ) from error
+    found = {"id": row["id"], "wav": row["wav"], "prompt": prompt}
+    for name, field in entry["fields"].items():
+        if field not in row:
+            raise ValueError(
+                f"{what} has no {field!r}, which 'fields' names; it has {sorted(row)}."
+            )
+        value = row[field]
+        if name in LISTS:
+            value = list(value) if isinstance(value, list | tuple) else [value]
+        elif name == "label" and isinstance(value, list | tuple):
+            if len(value) != 1:
+                raise ValueError(f"{what} must have one label; got {value!r}.")
+            value = value[0]
+        found[name] = value
+    return found
+
+
+def prompt_of(row: Mapping, entry: Mapping, templates: Mapping[str, Template]) -> str:
+    """Return an entry's prompt for a row, with ``{field}`` where a field goes."""
+    return entry.get("prompt") or templates[row["task"]].prompt
 
 
 def merge_references(rows: Iterable[Mapping]) -> list[dict]:
@@ -58,7 +101,7 @@ def merge_references(rows: Iterable[Mapping]) -> list[dict]:
     """
     merged = {}
     for row in rows:
-        same = row["wav"], row.get("task"), row["prompt"]
+        same = row["wav"], row["prompt"]
         if same in merged:
             merged[same]["references"] += row["references"]
         else:

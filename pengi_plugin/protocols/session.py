@@ -80,7 +80,7 @@ class Session:
 
 
 def generated_answers(session: Session, rows: Sequence[dict]) -> list[str]:
-    """Return the text that the model, or the session's other source, has of each row."""
+    """Return the text of an answer to each row: the model's, or another source's."""
     if session.source is not None:
         return session.source(rows)
 

@@ -127,6 +127,26 @@ def write_table(lines: Sequence[Mapping], folder: Path, name: str = "table") -> 
     return text
 
 
+def with_earlier(
+    lines: Sequence[Mapping], folder: Path, name: str = "table"
+) -> list[Mapping]:
+    """Return the lines of other sets that a folder's table has, then these.
+
+    Arguments
+    ---------
+    lines : list of dict
+        With ``set``.
+    folder : Path
+        Where ``write_table`` wrote.
+    name : str
+        Of the files.
+    """
+    path = Path(folder) / f"{name}.json"
+    before = json.loads(path.read_text()) if path.exists() else []
+    new = {line["set"] for line in lines}
+    return [line for line in before if line.get("set") not in new] + list(lines)
+
+
 def markdown(lines: Sequence[Mapping]) -> str:
     """Return lines as a Markdown table, with the columns that some line has.
 

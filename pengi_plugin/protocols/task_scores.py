@@ -40,9 +40,10 @@ def score_tasks(
         With ``id``, ``wav``, ``corpus``, ``task``, ``prompt``, ``answer``,
         ``references`` (list of str) and the other fields of the manifest.
     protocols : dict
-        Task -> ``protocol`` (a function of a session and rows that returns Scores)
-        and ``by`` (the field that tells apart rows of different chance level).
-        Either may be left out: ``"default"`` has the protocol of all other tasks.
+        Task -> ``protocol`` (a function of a session and rows that returns Scores
+        of written answers) and ``by`` (the field that tells apart rows of different
+        chance level). Either may be left out: ``"default"`` has the protocol of all
+        other tasks.
     training_rows : list of dict
         The same fields, of what the model was trained on.
     seed : int

@@ -25,12 +25,11 @@ from pengi_plugin.data.manifest import SPLITS, manifest_path, read_manifest
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, continue_from, load_pretrained
 from pengi_plugin.protocols.answer_log import fingerprint
-from pengi_plugin.protocols.rows import task_rows
 from pengi_plugin.protocols.session import Session, generated_answers
 from pengi_plugin.protocols.table import write_table
 from pengi_plugin.protocols.task_scores import score_tasks
 from pengi_plugin.storage.atomic import write_whole
-from pengi_plugin.tasks import extend
+from pengi_plugin.tasks import apply, extend
 from pengi_plugin.training.brain import PengiBrain
 from pengi_plugin.training.export import export_run
 from pengi_plugin.training.hparams import read_hparams
@@ -265,13 +264,12 @@ def test(hparams: dict, run_opts: Mapping, rows: dict[str, dict]) -> list[dict]:
         See ``pengi_plugin.protocols.task_scores.score_tasks``.
     """
     session = open_session(hparams, run_opts)
-    templates = extend(hparams["tasks"])
-    asked = task_rows(rows["test"], templates)
+    asked = with_texts(hparams, rows["test"])
     table = score_tasks(
         session,
         asked,
         hparams["test_protocols"],
-        task_rows(rows["train"], templates),
+        with_texts(hparams, rows["train"]),
         hparams["seed"],
     )
     answers = generated_answers(session, asked)
@@ -296,6 +294,24 @@ def open_session(hparams: dict, run_opts: Mapping) -> Session:
         settings={"model": name},
         batch_size=hparams["eval_batch_size"],
     )
+
+
+def with_texts(hparams: dict, rows: dict[str, dict]) -> list[dict]:
+    """Return manifest rows with their ``prompt``, ``answer`` and ``references``.
+
+    References are the manifest's, or the answer alone.
+    """
+    templates = extend(hparams["tasks"])
+    found = []
+    for row_id, row in rows.items():
+        row = {**row, "id": row_id}
+        prompt, answer = apply(row["task"], row, templates)
+        references = row.get("references") or [answer]
+        if isinstance(references, str):  # of a CSV manifest
+            references = [references]
+        texts = {"prompt": prompt, "answer": answer, "references": references}
+        found.append({**row, **texts})
+    return found
 
 
 def report_answers(path: Path, rows: list[dict], answers: list[str]) -> None:

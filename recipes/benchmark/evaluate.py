@@ -4,11 +4,13 @@
     python recipes/benchmark/evaluate.py hparams/benchmark.yaml --model FOLDER \
         --tasks esc50 general_midi_notes [--key value ...]
 
-Several processes share the clips: put ``torchrun --nproc_per_node=N`` in place of
-``python``. A run that was interrupted goes on from the answers already written.
+Without ``--tasks``, all sets of the YAML are scored. Several processes share the
+clips: put ``torchrun --nproc_per_node=N`` in place of ``python``. A run that was
+interrupted continues from the answers already written.
 """
 
 import argparse
+import io
 import logging
 import os
 import sys
@@ -17,100 +19,101 @@ from pathlib import Path
 import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAML
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 
 from pengi_plugin.data.manifest import read_manifest
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.protocols.answer_log import fingerprint
-from pengi_plugin.protocols.score import Score
+from pengi_plugin.protocols.benchmark import score_entry, unscored_line
 from pengi_plugin.protocols.session import Session
-from pengi_plugin.protocols.table import markdown, table_lines, write_table
-from pengi_plugin.tasks import TASKS
+from pengi_plugin.protocols.table import markdown, with_earlier, write_table
+from pengi_plugin.tasks import extend
 
 logger = logging.getLogger(__name__)
 
 
-def read_rows(spec: dict) -> list[dict]:
-    """Read a set's manifests into the rows that its protocol wants.
+def read_benchmark(path: str) -> io.StringIO:
+    """Return a YAML and the files of the folder of its name as one, for HyperPyYAML.
 
-    ``where`` chooses rows; ``fields`` names what the protocol reads (``label``,
-    ``labels``, ``references``, ``number``, ``fold``) after fields of the manifest;
-    rows of one clip and prompt are one row with all their references.
+    The keys of ``benchmark/*.yaml`` are read as if they stood in ``benchmark.yaml``;
+    the entries of their ``sets:`` are added to those there.
     """
-    rows = {}
-    for path in spec["manifests"]:
-        for key, found in read_manifest(path, Path(path).parent.name).items():
-            found = {**found, "split": Path(path).stem}
-            if all(found.get(k) == v for k, v in (spec.get("where") or {}).items()):
-                row = make_row(key, found, spec)
-                same = (row["wav"], row["prompt"])
-                if "references" in row and same in rows:
-                    rows[same]["references"] += row["references"]
-                else:
-                    rows[same if "references" in row else key] = row
-    if not rows:
-        raise ValueError(
-            f"{spec['title']}: no row of {', '.join(map(str, spec['manifests']))} has "
-            f"{spec.get('where')}."
-        )
-    return list(rows.values())
+    yaml, tree = YAML(), {"sets": {}}
+    path = Path(path)
+    for file in (path, *sorted(path.with_suffix("").glob("*.yaml"))):
+        found = yaml.load(file) or {}
+        sets = found.pop("sets", None) or {}
+        twice = (tree.keys() & found.keys()) | (tree["sets"].keys() & sets.keys())
+        if twice:
+            raise ValueError(f"{file}: {sorted(twice)} stand in another file already.")
+        tree = {**tree, **found, "sets": {**tree["sets"], **sets}}
+    text = io.StringIO()
+    yaml.dump(tree, text)
+    text.seek(0)
+    text.name = str(path)  # what !include: is relative to
+    return text
 
 
-def make_row(key: str, found: dict, spec: dict) -> dict:
-    """Return one row: ``id``, ``wav``, ``prompt`` and the protocol's fields."""
-    prompt = spec.get("prompt") or TASKS[found["task"]].prompt
-    row = {"id": key, "wav": found["wav"], "prompt": prompt.format(**found)}
-    for name, field in spec["fields"].items():
-        if field not in found:
-            raise ValueError(
-                f"{spec['title']}: row {key!r} has no {field!r}, which 'fields' names; "
-                f"it has {sorted(found)}."
-            )
-        value = found[field]
-        if name in ("references", "labels"):
-            value = list(value) if isinstance(value, list) else [value]
-        elif name == "label" and isinstance(value, list):
-            value = value[0]
-        row[name] = value
-    return row
+def evaluate_set(name: str, entry: dict, session: Session, templates: dict):
+    """Return the lines of one set; if it cannot be scored, one that says why."""
+    try:
+        absent = prepare_set(entry)
+        if absent:
+            note = f"no data: {absent[0]} is absent. {entry['get']}"
+            return [unscored_line(name, entry, note)]
+        rows = read_rows(entry["manifests"])
+        return score_entry(name, entry, rows, session, templates)
+    except Exception as error:  # the next set is scored all the same
+        logger.exception("%s could not be scored.", name)
+        note = f"failed: {type(error).__name__}: {error}"
+        return [unscored_line(name, entry, note)]
 
 
-def evaluate_set(task: str, spec: dict, session: Session) -> list[dict]:
-    """Return the table's lines of one set; one line that says so if data are absent."""
-    absent = absent_manifests(spec)
-    if absent and spec.get("prepare") and spec.get("source", task) is not None:
-        run_on_main(spec["prepare"])
-        absent = absent_manifests(spec)
-    if absent:
-        note = f"no data: {absent[0]} is absent. {spec['get']}"
-        return table_lines(task, spec, [Score("", None, note=note)], "")
-    rows = read_rows(spec)
-    prompts = {row["prompt"] for row in rows}
-    shown = prompts.pop() if len(prompts) == 1 else spec.get("prompt", "questions")
-    return table_lines(task, spec, spec["protocol"](session, rows), shown)
+def prepare_set(entry: dict) -> list[str]:
+    """Make a set's manifests if they are absent and can be made; return the absent."""
+
+    def absent():
+        return [str(path) for path in entry["manifests"] if not Path(path).is_file()]
+
+    def prepare():  # an error raised on one process would leave the others waiting
+        try:
+            entry["prepare"]()
+        except Exception as error:
+            return f"{type(error).__name__}: {error}"
+
+    if absent() and "prepare" in entry and entry.get("source", "none") is not None:
+        error = run_on_main(prepare)
+        if error:
+            raise RuntimeError(f"its preparation failed with {error}")
+    return absent()
 
 
-def absent_manifests(spec: dict) -> list[str]:
-    """Return the manifests of a set that are not there."""
-    return [str(path) for path in spec["manifests"] if not Path(path).is_file()]
+def read_rows(manifests: list[str]) -> list[dict]:
+    """Read manifests one after the other; each row also has its ``split``."""
+    return [
+        {**row, "split": Path(path).stem}
+        for path in manifests
+        for row in read_manifest(path, Path(path).parent.name).values()
+    ]
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Split what this script reads from what SpeechBrain reads."""
+    """Divide what this script reads from what SpeechBrain reads."""
     parser = argparse.ArgumentParser(description=__doc__, add_help=False)
     parser.add_argument("--model", required=True, help="folder or hub name")
-    parser.add_argument("--tasks", nargs="+", required=True, help="sets, or 'all'")
+    parser.add_argument("--tasks", nargs="+", default=["all"], help="sets, or 'all'")
     return parser.parse_known_args(arguments)
 
 
-def choose(tasks: list[str], sets: dict) -> list[str]:
+def choose(names: list[str], sets: dict) -> list[str]:
     """Return the chosen sets; ``all`` stands for every one."""
-    unknown = set(tasks) - set(sets) - {"all"}
+    unknown = set(names) - set(sets) - {"all"}
     if unknown:
         raise ValueError(
             f"Unknown sets {sorted(unknown)}; hparams list {', '.join(sets)}."
         )
-    return list(sets) if "all" in tasks else tasks
+    return list(sets) if "all" in names else names
 
 
 def main(arguments: list[str]) -> list[dict]:
@@ -118,9 +121,9 @@ def main(arguments: list[str]) -> list[dict]:
     options, rest = parse(arguments)
     hparams_file, run_opts, overrides = sb.parse_arguments(rest)
     ddp_init_group(run_opts)
-    with open(hparams_file, encoding="utf-8") as file:
-        hparams = load_hyperpyyaml(file, overrides)
-    tasks = choose(options.tasks, hparams["sets"])
+    hparams = load_hyperpyyaml(read_benchmark(hparams_file), overrides)
+    names = choose(options.tasks, hparams["sets"])
+    templates = extend(hparams.get("tasks"))
     local = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     device = run_opts["device"] or (local if torch.cuda.is_available() else "cpu")
     model = AudioLanguageModel.from_hparams(
@@ -129,17 +132,17 @@ def main(arguments: list[str]) -> list[dict]:
     known_as = fingerprint(options.model)
     folder = Path(hparams["output_folder"]) / known_as.replace("/", "--")
     lines = []
-    for task in tasks:
+    for name in names:
         session = Session(
             model,
-            folder / task,
+            folder / name,
             settings={"model": known_as},
             search=hparams["search"],
             batch_size=hparams["batch_size"],
         )
-        lines += evaluate_set(task, hparams["sets"][task], session)
+        lines += evaluate_set(name, hparams["sets"][name], session, templates)
         if if_main_process():
-            write_table(lines, folder)
+            write_table(with_earlier(lines, folder), folder)
     if if_main_process():
         print(markdown(lines))
         print(f"Answers and tables: {folder}")

@@ -2,7 +2,13 @@
 
 import pytest
 
-from pengi_plugin.metrics.text import exact_match, is_yes_no, normalize_answer, token_f1
+from pengi_plugin.metrics.text import (
+    best_of_references,
+    exact_match,
+    is_yes_no,
+    normalize_answer,
+    token_f1,
+)
 
 PAIRS = (
     ("a dog barks", "The dog barks."),
@@ -40,3 +46,22 @@ def test_a_question_is_yes_no_by_its_reference():
         False,
         False,
     ]
+
+
+def test_the_reference_that_fits_best_counts():
+    references = [["a cat", "the dog barks"], ["no"]]
+    scores = best_of_references(token_f1, ["a dog barks loudly", "no."], references)
+    assert scores == [pytest.approx(2 * 2 / (3 + 2)), 1.0]
+
+
+@pytest.mark.parametrize(
+    ("references", "message"),
+    [
+        ([["a"]], "Got 2 answers and 1 lists"),
+        ([["a"], []], r"'y' are \[\]; give a list"),
+        ([["a"], "yes"], "'y' are 'yes'; give a list"),
+    ],
+)
+def test_each_answer_needs_a_list_of_references(references, message):
+    with pytest.raises(ValueError, match=message):
+        best_of_references(exact_match, ["x", "y"], references)

@@ -1,11 +1,14 @@
 """A trained run becomes a folder that answers and that training continues from."""
 
+import shutil
+
 import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 from speechbrain.core import create_experiment_directory
+from speechbrain.utils.checkpoints import Checkpointer
 from torch import nn
 
 from pengi_plugin.inference import AudioLanguageModel
@@ -177,6 +180,19 @@ def test_a_folder_that_is_none_is_named(tmp_path):
         continue_from(f"pretrained_folder: {tmp_path}/absent")
     with pytest.raises(FileNotFoundError, match=r"holds no hyperparams\.yaml"):
         continue_from(f"pretrained_folder: {tmp_path}")
+
+
+def test_a_checkpoint_that_was_cut_off_is_not_exported(run, tmp_path):
+    run_folder = shutil.copytree(run[0], tmp_path / "run")
+    pengi = run[1]["modules"]["pengi"]
+    checkpointer = Checkpointer(run_folder / "save", {"pengi": pengi})
+    checkpointer.save_checkpoint(meta={"loss": 0.1})  # better, but no file says whole
+    export_run(run_folder, tmp_path / "out")
+    expected = run[1]["checkpointer"].find_checkpoint(min_key="loss")
+    weights = torch.load(expected.paramfiles["pengi"], weights_only=True)
+    exported = load_file(tmp_path / "out" / "audio_mapper.safetensors")
+    for name, value in exported.items():
+        assert torch.equal(weights[f"audio_mapper.{name}"], value), name
 
 
 def test_runs_that_cannot_be_exported_say_why(run, tmp_path):

@@ -1,61 +1,9 @@
-"""A model for tests that hears tones and knows a word for each."""
+"""What protocols are tested with: the tone model, and clips of tones."""
 
-from collections import Counter
-from types import SimpleNamespace
-
-import numpy as np
 import pytest
-import soundfile
-import torch
-from torch.nn import functional as F
 
 from pengi_plugin.protocols.session import Session
-
-RATE = 8000
-#: Hz -> what the model says.
-WORDS = {500: "dog", 1000: "rain falling", 1500: "church bells", 2000: ""}
-
-
-class ToneModel:
-    """Hears which tone is loudest; texts are near when they share letters."""
-
-    def __init__(self, words=WORDS):
-        self.hparams = SimpleNamespace(sample_rate=RATE)
-        self.words = dict(words)
-        self.n_heard = 0
-
-    def load_clip(self, path):
-        self.n_heard += 1
-        return torch.from_numpy(soundfile.read(path, dtype="float32")[0])
-
-    def encode_audio(self, wavs, wav_lens):
-        spectrum = torch.fft.rfft(wavs).abs()
-        hertz = torch.fft.rfftfreq(wavs.shape[1], 1 / RATE)
-        bins = [int((hertz - tone).abs().argmin()) for tone in self.words]
-        return F.normalize(spectrum[:, bins], dim=-1)
-
-    def generate_files(self, paths, prompts, batch_size):
-        wavs = torch.stack([self.load_clip(path) for path in paths])
-        heard = self.encode_audio(wavs, None).argmax(1)
-        return [list(self.words.values())[tone] for tone in heard]
-
-    def encode_embeddings(self, embeddings, prompts):
-        return embeddings[:, None]
-
-    def score_answers(self, prefix, answers):
-        heard = [list(self.words.values())[row.argmax()] for row in prefix[:, 0]]
-        rows = [[-float(_distance(text, word)) for text in answers] for word in heard]
-        return torch.tensor(rows)
-
-    def embed_texts(self, texts, projected=False):
-        letters = [Counter(text[:1] if projected else text) for text in texts]
-        rows = [[float(count[chr(97 + n)]) for n in range(26)] for count in letters]
-        return F.normalize(torch.tensor(rows), dim=-1)
-
-
-def _distance(one, other):
-    one, other = Counter(one), Counter(other)
-    return sum(((one - other) + (other - one)).values())
+from tests.tone_model import ToneModel, write_tone
 
 
 @pytest.fixture
@@ -74,8 +22,7 @@ def clips(tmp_path):
 
     def clip(tone, name, **words):
         path = tmp_path / f"{name}.wav"
-        time = np.arange(RATE // 4) / RATE
-        soundfile.write(path, 0.5 * np.sin(2 * np.pi * tone * time), RATE)
+        write_tone(path, tone)
         return {"id": name, "wav": str(path), "prompt": "what is it?", **words}
 
     return clip

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -47,7 +48,8 @@ def test_a_line_cut_by_a_kill_is_answered_again(tmp_path):
     answer_rows(ROWS[:3], Asked(), tmp_path, SETTINGS)
     path = tmp_path / "answers-0.jsonl"
     path.write_bytes(path.read_bytes()[:-9])
-    assert list(read_answers(tmp_path)) == ["clip 0", "clip 1"]
+    found = read_answers(tmp_path).values()
+    assert [answer["id"] for answer in found] == ["clip 0", "clip 1"]
     rest = Asked()
     answer_rows(ROWS[:3], rest, tmp_path, SETTINGS)
     assert rest.ids == ["clip 2"]
@@ -68,10 +70,66 @@ def test_answers_of_a_run_with_more_processes_are_used(tmp_path):
     assert [answer["id"] for answer in answers] == ["clip 0", "clip 1", "clip 2"]
 
 
-def test_answers_to_another_prompt_are_never_mixed_in(tmp_path):
-    answer_rows(ROWS, Asked(), tmp_path, SETTINGS)
-    with pytest.raises(ValueError, match=r"\['what\?'\] then, \['why\?'\] now"):
-        answer_rows(ROWS, Asked(), tmp_path, {**SETTINGS, "prompts": ["why?"]})
+def asked_again(folder, rows, settings=SETTINGS):
+    """Return the IDs of the rows that were asked about."""
+    asked = Asked()
+    answers = answer_rows(rows, asked, folder, settings)
+    assert [answer["id"] for answer in answers] == [row["id"] for row in rows]
+    return asked.ids
+
+
+@pytest.fixture
+def files(tmp_path):
+    rows = [
+        {"id": n, "wav": str(tmp_path / f"{n}.wav"), "prompt": "what?"} for n in "abc"
+    ]
+    for row in rows:
+        Path(row["wav"]).write_bytes(b"sound")
+    return rows
+
+
+def test_a_changed_file_prompt_path_or_setting_is_asked_again(files, tmp_path):
+    log = tmp_path / "log"
+    assert asked_again(log, files) == ["a", "b", "c"]
+    assert asked_again(log, files) == []
+    Path(files[1]["wav"]).write_bytes(b"longer sound")
+    assert asked_again(log, files) == ["b"]
+    os.utime(files[2]["wav"], (0, 0))
+    assert asked_again(log, files) == ["c"]
+    files[0] = {**files[0], "prompt": "why?"}
+    assert asked_again(log, files) == ["a"]
+    files[0] = {**files[0], "wav": files[1]["wav"]}
+    assert asked_again(log, files) == ["a"]
+    other = {**SETTINGS, "beam_size": 5}
+    assert asked_again(log, files, other) == ["a", "b", "c"]
+    assert asked_again(log, files) == asked_again(log, files, other) == []
+    settings = json.loads((log / "settings.json").read_text())
+    lines = [json.loads(line) for line in (log / "answers-0.jsonl").open()]
+    assert settings[lines[-1]["settings"]] == other
+    assert settings[lines[0]["settings"]] == SETTINGS
+
+
+def test_answers_are_those_to_the_row_as_it_is(files, tmp_path):
+    def ask(batch):
+        return [{"answer": f"{row['prompt']} {len(batch)}"} for row in batch]
+
+    answer_rows(files, ask, tmp_path / "log", SETTINGS)
+    files[1]["prompt"] = "why?"
+    answers = answer_rows(files, ask, tmp_path / "log", SETTINGS)
+    assert [answer["answer"] for answer in answers] == ["what? 3", "why? 1", "what? 3"]
+
+
+def test_rows_of_one_clip_are_asked_about_together(tmp_path):
+    batches = []
+
+    def ask(batch):
+        batches.append([row["wav"] for row in batch])
+        return [{"answer": row["id"]} for row in batch]
+
+    rows = [{"id": f"{kind}{n}", "wav": str(n)} for kind in "abc" for n in range(4)]
+    answers = answer_rows(rows, ask, tmp_path, {}, batch_size=6)
+    assert batches == [[*"000111"], [*"222333"]]
+    assert [answer["answer"] for answer in answers] == [row["id"] for row in rows]
 
 
 def test_ids_must_be_unique(tmp_path):
@@ -92,7 +150,7 @@ def test_a_model_is_known_by_what_its_files_hold(tmp_path):
 SCRIPT = """
 import json, sys
 from torch import distributed
-from pengi_plugin.protocols.answers import answer_rows
+from pengi_plugin.protocols.answer_log import answer_rows
 distributed.init_process_group("gloo")
 rank = distributed.get_rank()
 rows = [{"id": str(n)} for n in range(9)]
@@ -103,16 +161,55 @@ with open(f"{sys.argv[1]}/seen-by-{rank}.json", "w") as file:
 """
 
 
+def launch(script, folder, root):
+    """Run a script in two processes; return what became of it."""
+    (folder / "script.py").write_text(script)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += ["--nproc_per_node=2", str(folder / "script.py"), str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, env=environment, timeout=120, capture_output=True, text=True
+    )
+
+
 @pytest.mark.slow
 def test_two_processes_share_the_clips_and_both_see_all_answers(tmp_path, root):
-    (tmp_path / "script.py").write_text(SCRIPT)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    launch += ["--nproc_per_node=2", str(tmp_path / "script.py")]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    subprocess.run([*launch, str(tmp_path)], check=True, env=environment, timeout=300)
+    done = launch(SCRIPT, tmp_path, root)
+    assert done.returncode == 0, done.stderr
     seen = [
         json.loads((tmp_path / f"seen-by-{rank}.json").read_text()) for rank in "01"
     ]
     assert seen[0] == seen[1] == [f"{n} by {n % 2}" for n in range(9)]
     written = [(tmp_path / f"answers-{rank}.jsonl").read_text() for rank in "01"]
     assert [text.count("\n") for text in written] == [5, 4]
+
+
+FAILING = """
+import sys
+from torch import distributed
+from pengi_plugin.protocols.answer_log import answer_rows
+distributed.init_process_group("gloo")
+rank = distributed.get_rank()
+
+def ask(batch):
+    if rank == 1:
+        raise ValueError("no such clip")
+    return [{"answer": ""} for row in batch]
+
+try:
+    answer_rows([{"id": str(n)} for n in range(9)], ask, sys.argv[1], {}, batch_size=2)
+except (ValueError, RuntimeError) as error:
+    with open(f"{sys.argv[1]}/error-{rank}", "w") as file:
+        file.write(str(error))
+distributed.barrier()  # both are here: the next set can be asked about
+"""
+
+
+@pytest.mark.slow
+def test_an_error_in_one_process_is_raised_in_the_other_too(tmp_path, root):
+    done = launch(FAILING, tmp_path, root)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "error-1").read_text() == "no such clip"
+    assert (
+        tmp_path / "error-0"
+    ).read_text() == "Process 1 failed: ValueError: no such clip"

@@ -94,8 +94,30 @@ def test_a_second_query_hears_nothing(session, found, model):
     assert best[0][2] > best[1][2]
 
 
-def test_an_empty_caption_is_near_to_nothing(session, clips, model):
+def test_a_changed_clip_or_prompt_is_found_by_what_is_said_now(
+    session, found, clips, model
+):
+    text_to_audio(session, found, ["captions"])
+    clips(1000, "a")  # in place of the dog
+    scores = by_name(text_to_audio(session, found, ["captions"]))
+    index = CaptionIndex.load(session.folder / "index_captions")
+    assert index.captions == ["rain falling", "rain falling", "church bells"]
+    assert scores["R@1", "captions"].value < 1
+    model.words[1000] = "snow"
+    asked = [{**row, "prompt": "and now?"} for row in found]
+    text_to_audio(session, asked, ["captions"])
+    index = CaptionIndex.load(session.folder / "index_captions")
+    assert index.captions == ["snow", "snow", "church bells"]
+
+
+def test_an_empty_caption_is_near_to_nothing(session, clips, model, tmp_path):
     rows = [clips(2000, "a", references=["b"]), clips(500, "d", references=["dog"])]
-    index = CaptionIndex.build(session, rows)
+    index = CaptionIndex.build(session, rows, tmp_path / "index")
     assert index.similarity(model, ["dog"]).tolist() == [[0.0, pytest.approx(1.0)]]
     assert np.isfinite(index.points.numpy()).all()
+
+
+def test_one_clip_has_no_caption_score_and_says_so(session, clips):
+    (score,) = captioning(session, [clips(500, "a", references=["dog"])], ["cider_d"])
+    assert (score.value, score.n) == (None, 1)
+    assert "two clips" in score.note

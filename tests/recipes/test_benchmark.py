@@ -4,40 +4,66 @@ import csv
 import importlib.util
 import inspect
 import json
-import math
-from types import SimpleNamespace
+import shutil
 
 import pytest
-import soundfile
-import torch
 from hyperpyyaml import load_hyperpyyaml
+from ruamel.yaml import YAML
 
-RATE = 8000
+from tests.tone_model import ToneModel, write_tone
+
 TONES = {500: "dog", 1500: "church bells"}
 
+HPARAMS = """
+output_folder: {folder}/out
+data_folder: {folder}
+batch_size: 3
+search: {{beam_size: 1}}
+tasks: {{}}
+sets:
+    tones:
+        title: Tones
+        protocol: !name:pengi_plugin.protocols.close_ended.single_label
+            classes: [dog, church_bells]
+            ways: [similarity]
+        manifests: [!ref <data_folder>/tones/test.json]
+        where: {{task: sound_events}}
+        fields: {{label: labels}}
+        published:
+            - {{metric: accuracy, value: 0.9, by: Pengi, verified: True}}
+            - {{metric: accuracy, value: 0.8, by: CLAP, verified: False}}
+        get: Make them.
+    captions:
+        title: Captions of tones
+        protocol: !name:pengi_plugin.protocols.captioning.captioning
+            names: [rouge_l, spice]
+        manifests: [!ref <data_folder>/tones/test.json]
+        where: {{task: captioning}}
+        fields: {{references: caption}}
+        get: Make them.
+    absent:
+        title: Nowhere
+        protocol: !name:pengi_plugin.protocols.questions.question_answering
+        manifests: [!ref <data_folder>/nowhere/test.json]
+        fields: {{references: answer}}
+        get: Ask its authors.
+"""
 
-class ToneModel:
-    """Says the name of the louder tone; texts are alike if they begin alike."""
-
-    hparams = SimpleNamespace(sample_rate=RATE)
-    n_asked = 0
-
-    def load_clip(self, path):
-        return torch.from_numpy(soundfile.read(path, dtype="float32")[0])
-
-    def generate_files(self, paths, prompts, batch_size, **search):
-        type(self).n_asked += len(paths)
-        power = [torch.fft.rfft(self.load_clip(path)).abs() for path in paths]
-        return [
-            TONES[500]
-            if p[: len(p) // 4].sum() > p[len(p) // 4 :].sum()
-            else TONES[1500]
-            for p in power
-        ]
-
-    def embed_texts(self, texts, projected=False):
-        codes = torch.tensor([ord(text[0]) - 96 for text in texts])
-        return torch.nn.functional.one_hot(codes, 27).float()
+#: A file of the folder beside: a task of the user's own, a setting, a preparation.
+BIRDS = """
+birds_folder: null
+prepare_birds: !name:builtins.open
+    file: !ref <birds_folder>
+sets:
+    birds:
+        title: Birds
+        protocol: !name:pengi_plugin.protocols.questions.question_answering
+        prepare: !ref <prepare_birds>
+        source: !ref <birds_folder>
+        manifests: [!ref <data_folder>/birds/test.json]
+        fields: {references: bird}
+        get: Give --birds_folder.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -50,17 +76,25 @@ def recipe(root):
 
 
 @pytest.fixture
-def command(recipe, tmp_path, monkeypatch):
-    """Return a function: names of sets -> the lines of the table."""
+def model(recipe, monkeypatch):
+    model = ToneModel(TONES)
+    monkeypatch.setattr(
+        recipe.AudioLanguageModel, "from_hparams", lambda **kwargs: model
+    )
+    return model
+
+
+@pytest.fixture
+def command(recipe, model, tmp_path):
+    """Return a function: names of sets, options -> the lines of the table."""
     rows = {}
     for number, (hertz, label) in enumerate([*TONES.items()] * 2):
         path = tmp_path / f"{number}.wav"
-        time = torch.arange(RATE // 4) / RATE
-        soundfile.write(path, torch.sin(2 * math.pi * hertz * time).numpy(), RATE)
+        write_tone(path, hertz)
         clip = {"wav": str(path), "duration": 0.25, "labels": [label]}
         rows[f"{number}_events"] = {**clip, "task": "sound_events"}
-        for place, caption in enumerate((f"a {label}", label)):
-            rows[f"{number}_caption_{place}"] = {
+        for index, caption in enumerate((f"a {label}", label)):
+            rows[f"{number}_caption_{index}"] = {
                 **clip,
                 "task": "captioning",
                 "caption": caption,
@@ -68,70 +102,63 @@ def command(recipe, tmp_path, monkeypatch):
     rows["3_events"]["labels"] = ["dog"]  # wrong on purpose
     (tmp_path / "tones").mkdir()
     (tmp_path / "tones" / "test.json").write_text(json.dumps(rows))
-    hparams = tmp_path / "benchmark.yaml"
-    hparams.write_text(
-        f"""
-output_folder: {tmp_path}/out
-batch_size: 3
-search: {{beam_size: 1}}
-sets:
-    tones:
-        title: Tones
-        protocol: !name:pengi_plugin.protocols.close_ended.single_label
-            classes: [dog, church_bells]
-            ways: [similarity]
-        manifests: [{tmp_path}/tones/test.json]
-        where: {{task: sound_events}}
-        fields: {{label: labels}}
-        published:
-            - {{metric: accuracy, value: 0.9, by: Pengi, verified: True}}
-            - {{metric: accuracy, value: 0.8, by: CLAP, verified: False}}
-        get: Make them.
-    captions:
-        title: Captions of tones
-        protocol: !name:pengi_plugin.protocols.captioning.captioning
-            names: [rouge_l, spice]
-        manifests: [{tmp_path}/tones/test.json]
-        where: {{task: captioning}}
-        fields: {{references: caption}}
-        get: Make them.
-    absent:
-        title: Nowhere
-        protocol: !name:pengi_plugin.protocols.questions.question_answering
-        manifests: [{tmp_path}/nowhere/test.json]
-        fields: {{references: answer}}
-        get: Ask its authors.
-"""
-    )
-    monkeypatch.setattr(
-        recipe.AudioLanguageModel, "from_hparams", lambda **kwargs: ToneModel()
-    )
+    (tmp_path / "benchmark.yaml").write_text(HPARAMS.format(folder=tmp_path))
 
-    def run(*tasks):
-        flags = ["--model", "tones/model", "--tasks", *tasks]
-        return recipe.main([str(hparams), *flags, "--device", "cpu"])
+    def run(*names, **options):
+        flags = ["--tasks", *names] if names else []
+        for key, value in options.items():
+            flags += [f"--{key}", value]
+        hparams = str(tmp_path / "benchmark.yaml")
+        return recipe.main([hparams, "--model=tones/model", *flags, "--device=cpu"])
 
     return run
+
+
+@pytest.fixture
+def templates(command, tmp_path):
+    """Return a function that gives the YAML templates of the user's own."""
+
+    def write(text):
+        path = tmp_path / "benchmark.yaml"
+        path.write_text(path.read_text().replace("tasks: {}", f"tasks: {text}"))
+
+    return write
+
+
+@pytest.fixture
+def birds(tmp_path):
+    """Add a corpus of a single file in the benchmark's folder; return its row."""
+    (tmp_path / "benchmark").mkdir()
+    (tmp_path / "benchmark" / "birds.yaml").write_text(BIRDS)
+    (tmp_path / "birds").mkdir()
+    row = {"wav": str(tmp_path / "0.wav"), "duration": 0.25}
+    row |= {"task": "bird", "bird": "dog", "place": "the zoo"}
+    (tmp_path / "birds" / "test.json").write_text(json.dumps({"one": row}))
+    return row
+
+
+def table(tmp_path):
+    return json.loads((tmp_path / "out" / "tones--model" / "table.json").read_text())
 
 
 def test_a_score_stands_beside_the_published_one_with_its_prompt(command, tmp_path):
     line = command("tones")[0]
     assert line["score"] == 3 / 4
-    assert line["n_clips"] == 4
+    assert line["n"] == 4
     assert line["low"] <= 3 / 4 <= line["high"]
-    assert line["protocol"] == "this is a sound of"
+    assert line["prompt"] == "this is a sound of"
     assert line["published"] == 0.9
     assert line["published_by"] == "Pengi; 0.8000 CLAP (unverified)"
     folder = tmp_path / "out" / "tones--model"
     with open(folder / "table.csv") as file:
         assert next(csv.DictReader(file))["score"] == "0.75"
     assert "| 0.7500 |" in (folder / "table.md").read_text()
-    assert json.loads((folder / "table.json").read_text())[0] == line
+    assert table(tmp_path)[0] == line
 
 
 def test_captions_of_one_clip_are_its_references(command):
     rouge, spice = command("captions")
-    assert rouge["n_clips"] == 4
+    assert rouge["n"] == 4
     assert rouge["score"] == 1.0  # each clip's second caption is what the model says
     assert spice["score"] is None
     assert spice["note"].startswith("needs")
@@ -143,18 +170,75 @@ def test_a_set_without_data_says_how_to_get_them(command):
     assert "nowhere/test.json is absent. Ask its authors." in line["note"]
 
 
-def test_a_second_run_asks_nothing_and_keeps_other_lines(command, tmp_path):
+def test_a_second_run_asks_nothing_and_keeps_other_lines(command, model, tmp_path):
     command("tones")
-    asked = ToneModel.n_asked
+    asked = len(model.prompts)
     command("captions", "tones")
-    assert ToneModel.n_asked == asked + 4
+    assert len(model.prompts) == asked + 4
     command("absent")
-    table = json.loads((tmp_path / "out" / "tones--model" / "table.json").read_text())
-    assert [line["task"] for line in table] == [
+    assert [line["set"] for line in table(tmp_path)] == [
         *["captions"] * 2,
         *["tones"] * 2,
         "absent",
     ]
+
+
+def test_another_search_asks_again(command, model):
+    command("tones")
+    asked = len(model.prompts)
+    command("tones", search="{beam_size: 2}")
+    assert len(model.prompts) == 2 * asked
+
+
+def test_without_a_choice_all_sets_are_scored(command):
+    assert {line["set"] for line in command()} == {"tones", "captions", "absent"}
+
+
+def test_a_set_that_fails_stops_no_other_and_says_why(command, tmp_path):
+    (tmp_path / "2.wav").write_bytes(b"no audio")
+    lines = command("tones", "absent")
+    assert [line["set"] for line in lines] == ["tones", "absent"]
+    assert lines[0]["score"] is None
+    assert lines[0]["note"].startswith("failed: LibsndfileError: ")
+    assert "2.wav" in lines[0]["note"]
+    assert table(tmp_path) == lines
+
+
+def test_a_corpus_is_one_file_with_the_users_own_task(command, birds, templates, model):
+    templates("{bird: {prompt: 'which bird sings in {place}?', answer: '{bird}'}}")
+    line = command("birds")[0]
+    assert line["score"] == 1.0
+    assert line["prompt"] == "which bird sings in {place}?"
+    assert model.prompts == ["which bird sings in the zoo?"]
+
+
+def test_the_prompt_of_a_paper_task_is_that_of_the_yaml(command, templates, model):
+    templates("{sound_events: {prompt: 'what sounds?', answer: '{labels}'}}")
+    assert command("tones")[0]["prompt"] == "what sounds?"
+    assert set(model.prompts) == {"what sounds?"}
+
+
+def test_a_task_without_template_is_named(command, birds):
+    (line,) = command("birds")
+    assert "Birds: row 'birds/one' has no 'bird', which its prompt or" in line["note"]
+
+
+def test_a_setting_of_a_corpus_file_is_given_on_the_command_line(
+    command, birds, tmp_path
+):
+    shutil.rmtree(tmp_path / "birds")
+    (line,) = command("birds")
+    assert line["note"].endswith("birds/test.json is absent. Give --birds_folder.")
+    (line,) = command("birds", birds_folder=str(tmp_path / "no_such_folder"))
+    assert "its preparation failed with FileNotFoundError" in line["note"]
+    with pytest.raises(KeyError, match="cats_folder"):
+        command("birds", cats_folder="somewhere")
+
+
+def test_a_key_in_two_files_is_an_error(command, birds, tmp_path):
+    (tmp_path / "benchmark" / "tones.yaml").write_text("sets: {tones: {}}")
+    with pytest.raises(ValueError, match=r"tones.yaml: \['tones'\] stand in another"):
+        command("birds")
 
 
 def test_an_unknown_set_is_an_error(command):
@@ -162,15 +246,14 @@ def test_an_unknown_set_is_an_error(command):
         command("noise")
 
 
-def test_a_field_that_the_manifest_lacks_is_named(recipe):
-    spec = {"title": "Tones", "fields": {"label": "genre"}, "prompt": "what?"}
-    with pytest.raises(ValueError, match="Tones: row 'a' has no 'genre'"):
-        recipe.make_row("a", {"wav": "a.wav", "task": "captioning"}, spec)
+@pytest.fixture(scope="module")
+def benchmark(recipe, root):
+    return load_hyperpyyaml(
+        recipe.read_benchmark(root / "hparams" / "benchmark.yaml"), {}
+    )
 
 
-def test_every_set_of_the_benchmark_is_whole(root):
-    with open(root / "hparams" / "benchmark.yaml", encoding="utf-8") as file:
-        hparams = load_hyperpyyaml(file)
+def test_every_set_of_the_benchmark_is_whole(benchmark):
     needs = {
         "single_label": {"label"},
         "multi_label": {"labels"},
@@ -180,22 +263,45 @@ def test_every_set_of_the_benchmark_is_whole(root):
         "numbers": {"number"},
         "probes": {"label", "fold"},
     }
-    assert len(hparams["sets"]) >= 25
-    for name, spec in hparams["sets"].items():
-        function = getattr(spec["protocol"], "func", spec["protocol"])
-        assert needs[function.__name__] == spec["fields"].keys(), name
-        assert spec["get"], name
-        if "prepare" in spec:
-            signature = inspect.signature(spec["prepare"].func)
-            signature.bind(**spec["prepare"].keywords)
-        for figure in spec.get("published", ()):
+    assert len(benchmark["sets"]) >= 30
+    for name, entry in benchmark["sets"].items():
+        function = getattr(entry["protocol"], "func", entry["protocol"])
+        options = getattr(entry["protocol"], "keywords", {})
+        inspect.signature(function).bind(None, [], **options)
+        assert needs[function.__name__] == entry["fields"].keys(), name
+        assert entry["get"], name
+        if "prepare" in entry:
+            signature = inspect.signature(entry["prepare"].func)
+            signature.bind(**entry["prepare"].keywords)
+        for figure in entry.get("published", ()):
             assert figure["value"] > 0, name
             assert isinstance(figure["verified"], bool), name
 
 
-def test_esc50_has_its_fifty_classes(root):
-    from pengi_plugin.corpora.esc50 import PHRASES
+def test_each_file_of_the_benchmark_is_of_one_corpus(root):
+    for path in sorted(root.glob("hparams/benchmark/*.yaml")):
+        names = list(YAML().load(path)["sets"])
+        assert names, path.name
+        assert all(name.startswith(path.stem) for name in names), path.name
 
-    with open(root / "hparams" / "benchmark.yaml", encoding="utf-8") as file:
-        classes = load_hyperpyyaml(file)["esc50_classes"]
-    assert classes == sorted(name.replace("_", " ") for name in PHRASES)
+
+def test_esc50_has_its_fifty_classes(benchmark):
+    for name in ("esc50", "esc50_held_out", "esc50_probe"):
+        classes = benchmark["sets"][name]["protocol"].keywords["classes"]
+        assert len(set(classes)) == 50
+        assert {"airplane", "door wood knock", "wind"} <= {*classes}
+        assert classes == sorted(classes)
+
+
+def test_the_benchmark_renders_the_clips_of_the_main_job(benchmark, root):
+    """Neither YAML has a number of its own: both take the corpus module's."""
+    from pengi_plugin.corpora import general_midi
+
+    prepare = benchmark["sets"]["general_midi_notes"]["prepare"]
+    assert not {"n_train", "n_valid", "n_test"} & prepare.keywords.keys()
+    text = (root / "hparams" / "pengi.yaml").read_text()
+    for name in ("n_train", "n_valid", "n_test"):
+        constant = f"!name:pengi_plugin.corpora.general_midi.{name.upper()}"
+        assert f"\n{name}: {constant}" in text
+        default = inspect.signature(prepare.func).parameters[name].default
+        assert default == getattr(general_midi, name.upper()) > 0

@@ -25,13 +25,16 @@ from pengi_plugin.corpora.general_midi.render import VERSION, render_clips
 from pengi_plugin.corpora.general_midi.words import plan_rows
 from pengi_plugin.data.manifest import is_prepared, write_manifests
 
+#: Clips of each split, in the main job and in the benchmark.
+N_TRAIN, N_VALID, N_TEST = 22000, 200, 600
+
 
 def prepare_general_midi(
     data_folder: str,
     manifest_folder: str,
-    n_train: int = 6000,
-    n_valid: int = 300,
-    n_test: int = 700,
+    n_train: int = N_TRAIN,
+    n_valid: int = N_VALID,
+    n_test: int = N_TEST,
     seed: int = 0,
     n_thread: int = 2,
 ) -> None:
