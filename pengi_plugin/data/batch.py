@@ -14,34 +14,29 @@ class PairBatch:
     items : list of dict
         What ``ClipDataset`` yields.
 
-    ``wav``, ``answer_ids`` and ``said_ids`` (the tokens said about a clip) are
-    SpeechBrain's (data, relative lengths); ``clip_index`` [pair] tells which clip a
-    pair is about; ``id``, ``task``, ``prompt`` and ``answer`` are lists, one entry
-    per pair.
+    ``wav`` and ``answer_ids`` are SpeechBrain's (data, relative lengths);
+    ``clip_index`` [pair] tells which clip a pair is about; ``id``, ``task``,
+    ``prompt`` and ``answer`` are lists, one entry per pair. Any other column of the
+    items becomes a list of that name, one entry per clip.
     """
 
     def __init__(self, items: Sequence[Mapping]):
         pairs = [pair for item in items for pair in item["pairs"]]
         counts = torch.tensor([len(item["pairs"]) for item in items])
+        for name in items[0].keys() - {"id", "wav", "pairs"}:
+            setattr(self, name, [item[name] for item in items])
         self.id = [pair["id"] for pair in pairs]
         self.task = [pair["task"] for pair in pairs]
         self.prompt = [pair["prompt"] for pair in pairs]
         self.answer = [pair["answer"] for pair in pairs]
         self.clip_index = torch.repeat_interleave(counts)
-        self._clips = PaddedBatch(
-            [{"wav": item["wav"], "said": item["said_ids"]} for item in items]
-        )
+        self._clips = PaddedBatch([{"wav": item["wav"]} for item in items])
         self._pairs = PaddedBatch([{"ids": pair["answer_ids"]} for pair in pairs])
 
     @property
     def wav(self):
         """Clips [clip, sample] and relative lengths [clip]."""
         return self._clips.wav
-
-    @property
-    def said_ids(self):
-        """Distinct tokens said of the clips [clip, token], relative lengths [clip]."""
-        return self._clips.said
 
     @property
     def answer_ids(self):

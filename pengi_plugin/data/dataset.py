@@ -2,9 +2,9 @@
 
 A clip often has several rows: a caption, labels, questions. An item of the data set
 is a clip, which is read and encoded once, with some or all of its rows. What is
-random about an item (which rows, which part of a long clip) depends on the seed, the
-epoch and the item alone, so it is the same in any worker, in any process, and in a
-run that was interrupted.
+random about an item (which rows, which part of a long clip) depends on the random
+seed, the epoch and the item alone, so it is the same in any worker, in any process,
+and in a run that was interrupted.
 """
 
 import random
@@ -42,20 +42,21 @@ class ClipDataset(DynamicItemDataset):
     templates : dict
         Task -> Template.
     pairs_per_clip : int
-        How many of a clip's rows are drawn for an item; None: all, in order.
+        Number of a clip's rows that are sampled for an item; None: all, in order.
     random_crop : bool
-        Whether a long clip is cropped at random (training) or at its beginning.
+        Whether a long clip is cropped at a random offset (training) or at its
+        beginning.
     task_weights : dict
-        Task -> how likely its rows are drawn, relative to 1 for others.
+        Task -> probability that its rows are sampled, relative to 1 for others.
     seed : int
-        Of all that is drawn.
+        Random seed of rows and crops.
 
     Raises
     ------
     FileNotFoundError
         If an audio file is missing or empty.
     ValueError
-        If a row's task is unknown or a word of it is missing.
+        If a row's task is unknown or lacks a field.
     """
 
     def __init__(
@@ -74,10 +75,8 @@ class ClipDataset(DynamicItemDataset):
         clips = defaultdict(list)
         for row_id, row in rows.items():
             prompt, answer = apply(row["task"], {"id": row_id, **row}, templates)
-            words = {"id": row_id, "task": row["task"]}
-            words |= {"prompt": prompt, "answer": answer}
-            words["says"] = prompt == templates[row["task"]].prompt
-            clips[str(row["wav"])].append(words)
+            pair = {"id": row_id, "task": row["task"]}
+            clips[str(row["wav"])].append(pair | {"prompt": prompt, "answer": answer})
         _check_files(clips)
         corpora = {str(row["wav"]): row.get("corpus", "") for row in rows.values()}
         super().__init__(
@@ -85,11 +84,12 @@ class ClipDataset(DynamicItemDataset):
                 wav: {"wav_path": wav, "rows": pairs, "corpus": corpora[wav]}
                 for wav, pairs in clips.items()
             },
-            output_keys=["id", "wav", "pairs", "said_ids"],
+            output_keys=["id", "wav", "pairs"],
         )
         self.sample_rate = sample_rate
         self.n_sample = round(clip_seconds * sample_rate)
         self.tokenizer = tokenizer
+        self.templates = templates
         self.end_ids = tokenizer.encode_as_ids(answer_end)
         self.pairs_per_clip = pairs_per_clip
         self.random_crop = random_crop
@@ -97,11 +97,10 @@ class ClipDataset(DynamicItemDataset):
         self.seed = seed
         self.epoch = 0
         self.add_dynamic_item(self._read, takes="wav_path", provides="wav")
-        self.add_dynamic_item(self._draw, takes=["id", "rows"], provides="pairs")
-        self.add_dynamic_item(self._say, takes="rows", provides="said_ids")
+        self.add_dynamic_item(self._sample, takes=["id", "rows"], provides="pairs")
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw anew: rows and crops depend on the epoch."""
+        """Tell the epoch, which rows and crops depend on."""
         self.epoch = epoch
 
     @property
@@ -123,46 +122,27 @@ class ClipDataset(DynamicItemDataset):
                     f"{pair['answer'][:80]!r}... Shorten it."
                 )
 
-    def count_said(self) -> Counter:
-        """Return of how many clips each token is said, see ``PairBatch.said_ids``."""
-        clips = self.data.values()
-        return Counter(t for clip in clips for t in self._say(clip["rows"]).tolist())
-
     def _random(self, purpose: str, item: str) -> random.Random:
         return random.Random(f"{self.seed} {self.epoch} {purpose} {item}")
 
     def _read(self, path: str) -> Tensor:
-        place = self._random("crop", path).random() if self.random_crop else 0.0
-        return read_clip(path, self.sample_rate, self.n_sample, place)
+        offset = self._random("crop", path).random() if self.random_crop else 0.0
+        return read_clip(path, self.sample_rate, self.n_sample, offset)
 
-    def _draw(self, item: str, rows: list[dict]) -> list[dict]:
-        drawn = rows
+    def _sample(self, item: str, rows: list[dict]) -> list[dict]:
         if self.pairs_per_clip is not None:
-            drawn = self._draw_rows(item, rows)
-        return [{**row, "answer_ids": self.answer_ids(row["answer"])} for row in drawn]
+            rows = self._sample_rows(item, rows)
+        return [{**row, "answer_ids": self.answer_ids(row["answer"])} for row in rows]
 
-    def _draw_rows(self, item: str, rows: list[dict]) -> list[dict]:
-        """Draw without replacement by weight (Efraimidis and Spirakis, 2006)."""
-        draw = self._random("rows", item)
+    def _sample_rows(self, item: str, rows: list[dict]) -> list[dict]:
+        """Sample without replacement by weight (Efraimidis and Spirakis, 2006)."""
+        generator = self._random("rows", item)
         keys = [
-            draw.random() ** (1 / self.task_weights.get(row["task"], 1.0))
+            generator.random() ** (1 / self.task_weights.get(row["task"], 1.0))
             for row in rows
         ]
         order = sorted(range(len(rows)), key=keys.__getitem__, reverse=True)
         return [rows[i] for i in order[: self.pairs_per_clip]]
-
-    def _say(self, rows: list[dict]) -> Tensor:
-        """Return the distinct tokens of all answers to prompts that fit any clip.
-
-        "Yes" says nothing of a clip to one who does not know the question.
-        """
-        said = {
-            token
-            for row in rows
-            if row["says"]
-            for token in self.tokenizer.encode_as_ids(row["answer"])
-        }
-        return torch.tensor(sorted(said), dtype=torch.long)
 
     def answer_ids(self, answer: str) -> Tensor:
         """Return the tokens of an answer and its end mark [token]."""
@@ -185,7 +165,7 @@ def _check_files(clips: Mapping[str, Sequence[Mapping]]) -> None:
 def make_sampler(
     dataset: ClipDataset, shares: Mapping[str, float], seed: int = 0
 ) -> torch.utils.data.Sampler:
-    """Return a sampler that draws an epoch anew each time, corpora by their shares.
+    """Return a sampler that shuffles anew in each epoch, corpora by their shares.
 
     Arguments
     ---------
@@ -193,10 +173,10 @@ def make_sampler(
         Of one or several corpora.
     shares : dict
         Corpus -> its share of an epoch's clips, relative to the others'. With one
-        corpus every clip comes once an epoch; with several, clips are drawn with
+        corpus every clip comes once an epoch; with several, clips are sampled with
         replacement, as many as there are.
     seed : int
-        Of the order.
+        Random seed of the order.
 
     Raises
     ------

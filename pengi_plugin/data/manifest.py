@@ -1,9 +1,10 @@
-"""What every corpus needs: audio files checked, manifests written once and whole.
+"""Manifests: audio files checked, manifests written once and whole, and read.
 
-A prepared folder holds ``train.json``, ``valid.json`` and ``test.json`` in
-SpeechBrain's form, ``left_out.csv`` (which files are in none of them, and why) and
-``prepared.json`` (from what they were made). Paths start with ``{data_root}``, so
-that a manifest can be moved; ``prepared.json`` holds the folder it stands for.
+A manifest folder holds ``train``, ``valid`` and ``test`` in SpeechBrain's form, JSON
+or CSV. One that ``pengi prepare`` wrote also holds ``left_out.csv`` (which files are
+in none of them, and why) and ``prepared.json`` (the arguments they were made from).
+Paths start with ``{data_root}``, so that a manifest can be moved; ``prepared.json``
+holds the folder it stands for.
 """
 
 import csv
@@ -211,8 +212,45 @@ def write_manifests(
     logger.info("Wrote %s: %s rows.", folder, sizes)
 
 
-#: What every row must have, besides its task's words.
+#: What every row must have, besides its task's fields.
 FIELDS = ("wav", "duration", "task")
+
+
+def manifest_path(folder: str | Path, split: str) -> Path:
+    """Return the manifest of a split, ``<split>.json`` or ``<split>.csv``.
+
+    Arguments
+    ---------
+    folder : str
+        A manifest folder.
+    split : str
+        ``train``, ``valid`` or ``test``.
+
+    Returns
+    -------
+    path : Path
+        The one that is there.
+
+    Raises
+    ------
+    FileNotFoundError
+        If neither is there.
+    ValueError
+        If both are.
+    """
+    paths = [Path(folder) / f"{split}{suffix}" for suffix in (".json", ".csv")]
+    found = [path for path in paths if path.is_file()]
+    if not found:
+        raise FileNotFoundError(
+            f"There is no {split}.json or {split}.csv in {folder}; write one, or "
+            "prepare the corpus first (pengi prepare)."
+        )
+    if len(found) > 1:
+        raise ValueError(
+            f"{folder} holds both {split}.json and {split}.csv; remove the one that "
+            "is not to be read."
+        )
+    return found[0]
 
 
 def read_manifest(
@@ -223,7 +261,7 @@ def read_manifest(
     Arguments
     ---------
     path : str
-        The file.
+        The file. Empty cells of a CSV file are fields that the row does not have.
     corpus : str
         Name of the corpus, the first part of its rows' IDs.
     data_root : str
@@ -252,10 +290,13 @@ def read_manifest(
         record = path.with_name("prepared.json")
         found = json.loads(record.read_text()) if record.is_file() else {}
         data_root = found.get("data_root", path.parent)
-    load = load_data_csv if path.suffix == ".csv" else load_data_json
+    is_csv = path.suffix == ".csv"
+    load = load_data_csv if is_csv else load_data_json
     rows = {}
     for key, row in load(path, {"data_root": str(data_root)}).items():
         row_id = f"{corpus}/{key}"
+        if is_csv:
+            row = {name: value for name, value in row.items() if value != ""}
         rows[row_id] = {**row, "id": row_id, "corpus": corpus}
         _check_row(rows[row_id], path)
     return rows
@@ -266,7 +307,7 @@ def _check_row(row: Mapping, path: Path) -> None:
     if missing:
         raise ValueError(
             f"Row {row['id']!r} of {path} has no {', '.join(missing)}; every row needs "
-            f"{', '.join(FIELDS)} and its task's words."
+            f"{', '.join(FIELDS)} and its task's fields."
         )
     try:
         duration = float(row["duration"])

@@ -1,8 +1,8 @@
 """Train Pengi on (clip, prompt, answer) batches with SpeechBrain's Brain.
 
 One loss for every task: the cross-entropy of the answer's tokens given the
-prefix (Deshmukh et al., NeurIPS 2023, Eq. 3). An audio encoder that does not start
-from CLAP may be taught the words said about its clips beside it.
+prefix (Deshmukh et al., NeurIPS 2023, Eq. 3). A YAML with a ``word_head`` adds a
+second one for the audio encoder, see ``pengi_plugin.training.words``.
 """
 
 import logging
@@ -11,7 +11,6 @@ from statistics import fmean
 import speechbrain as sb
 import torch
 from speechbrain.dataio.dataio import length_to_mask
-from speechbrain.dataio.dataset import FilteredSortedDynamicItemDataset
 from speechbrain.utils.distributed import if_main_process
 from torch import Tensor
 from torch import distributed as dist
@@ -19,36 +18,39 @@ from torch import distributed as dist
 logger = logging.getLogger(__name__)
 
 
+#: The random seed of a batch is
+#: ``seed + (epoch * EPOCH_STRIDE + batch) * RANK_STRIDE + rank``. The strides are
+#: above the batches of an epoch and the processes of a run, so that no two batches
+#: have the same seed.
+EPOCH_STRIDE, RANK_STRIDE = 1_000_003, 1_009
+
+
 class PengiBrain(sb.Brain):
-    """Fit, validate and test Pengi.
+    """Train and validate Pengi.
 
     ``modules`` holds ``pengi`` and perhaps ``word_head`` (then ``hparams`` holds
     ``word_loss_weight``); ``hparams`` holds ``model`` (a model YAML, for its
     tokenizer and searcher), ``seed``, ``lr``, ``n_warmup``, ``train_logger`` and
-    ``lr_annealing`` (a schedule over all updates). Batches are ``PairBatch``es of
-    ``pengi_plugin.dataio``. Set ``train_set`` to the data set whose draws follow the
-    epoch, ``sample_batch`` to the batch that is answered after every epoch.
+    ``lr_annealing`` (a schedule over all updates). Batches are
+    ``pengi_plugin.data.batch.PairBatch``. Set ``train_set`` to the data set whose
+    samples depend on the epoch, ``sample_batch`` to the batch that is answered after
+    every epoch (None for none).
     """
 
     train_set = None
     sample_batch = None
 
     def compute_forward(self, batch, stage):
-        """Return the answers' token log-probabilities [batch, token], their mask,
-        when training the clips' embeddings, and when testing the answers that the
-        model writes."""
+        """Return the answers' token log-probabilities [pair, token], their mask
+        [pair, token], and the clips' embeddings [clip, d_embedding]."""
         batch = batch.to(self.device)
         wavs, wav_lens = batch.wav
         ids, id_lens = batch.answer_ids
         mask = length_to_mask((id_lens * ids.shape[1]).round(), ids.shape[1]).bool()
-        if stage != sb.Stage.TEST:
-            log_probs, embedding = self.modules.pengi(
-                wavs, wav_lens, batch.prompt, ids, mask, batch.clip_index, True
-            )
-            return log_probs, mask, embedding, None
-        prefix = self.pengi.encode(wavs, wav_lens, batch.prompt, batch.clip_index)
-        log_probs = self.pengi.lm.answer_log_probs(prefix, ids, mask)
-        return log_probs, mask, None, self.search(prefix)
+        log_probs, embedding = self.modules.pengi(
+            wavs, wav_lens, batch.prompt, ids, mask, batch.clip_index, True
+        )
+        return log_probs, mask, embedding
 
     def compute_objectives(self, outputs, batch, stage):
         """Return the cross-entropy per answer token, and note it per task.
@@ -57,7 +59,7 @@ class PengiBrain(sb.Brain):
         of them, so that n processes follow the gradient of one with n times the
         batch.
         """
-        log_probs, mask, embedding, answers = outputs
+        log_probs, mask, embedding = outputs
         losses = -log_probs.sum(1)
         n_tokens = mask.sum(1)
         for task, loss, n_token in zip(
@@ -66,24 +68,16 @@ class PengiBrain(sb.Brain):
             totals = self.task_totals.setdefault(task, [0.0, 0.0])
             totals[0] += loss
             totals[1] += n_token
-        if answers is not None:
-            self.answers.update(zip(batch.id, answers, strict=True))
         n_token = n_tokens.sum().to(losses.dtype)
         if stage == sb.Stage.TRAIN and self.distributed_launch:
             dist.all_reduce(n_token)
             n_token = n_token / dist.get_world_size()
         loss = losses.sum() / n_token
         if stage == sb.Stage.TRAIN and "word_head" in self.modules:
-            word_loss = self.word_loss(embedding, batch)
+            word_loss = self.modules.word_head(embedding, batch.clip_tokens).mean()
             self.word_losses.append(word_loss.item())
             loss = loss + self.hparams.word_loss_weight * word_loss
         return loss
-
-    def word_loss(self, embedding: Tensor, batch) -> Tensor:
-        """Return how badly the clips' embeddings tell the words said about them."""
-        said, lens = batch.said_ids
-        mask = length_to_mask((lens * said.shape[1]).round(), said.shape[1]).bool()
-        return self.modules.word_head(embedding, said, mask).mean()
 
     def search(self, prefix: Tensor) -> list[str]:
         """Write one answer for each prefix [batch, 2 * n_prefix, d_model]."""
@@ -114,19 +108,14 @@ class PengiBrain(sb.Brain):
         super().optimizers_step()
 
     def on_fit_batch_start(self, batch, should_step):
-        """Draw this batch's dropout from its own seed.
+        """Set the random seed of this batch, for its dropout.
 
-        A run that is interrupted and resumed then draws what an uninterrupted one
-        does: SpeechBrain's checkpoints do not hold the random state.
+        A run that is interrupted and resumed is then the same as an uninterrupted
+        one: SpeechBrain's checkpoints do not hold the random state.
         """
-        epoch = self.hparams.epoch_counter.current
-        place = (epoch * 1_000_003 + self.step) * 1_009 + self.rank_number
-        torch.manual_seed(self.hparams.seed + place)
-
-    @property
-    def rank_number(self) -> int:
-        """This process's number among all, 0 when alone."""
-        return dist.get_rank() if self.distributed_launch else 0
+        rank = dist.get_rank() if self.distributed_launch else 0
+        index = self.hparams.epoch_counter.current * EPOCH_STRIDE + self.step
+        torch.manual_seed(self.hparams.seed + index * RANK_STRIDE + rank)
 
     def _should_save_intra_epoch_ckpt(self, last_ckpt_time, steps_since_ckpt):
         # A checkpoint between two updates would lose the gradients gathered so far.
@@ -134,9 +123,8 @@ class PengiBrain(sb.Brain):
         return due and self.step % self.grad_accumulation_factor == 0
 
     def on_stage_start(self, stage, epoch=None):
-        """Forget the last stage's sums."""
+        """Begin the stage's sums anew, and tell the data set the epoch."""
         self.task_totals: dict[str, list[float]] = {}
-        self.answers: dict[str, str] = {}
         self.word_losses: list[float] = []  # of this process
         if stage == sb.Stage.TRAIN and self.train_set is not None:
             self.train_set.set_epoch(epoch)
@@ -197,33 +185,3 @@ class PengiBrain(sb.Brain):
             logger.info(line)
         writer = self.hparams.tensorboard_logger.writer
         writer.add_text("answers", "\n\n".join(lines), epoch)
-
-    def generate(self, dataset, loader_kwargs: dict, **best) -> dict[str, str]:
-        """Write an answer for every row of a dataset, ranks sharing the clips.
-
-        Arguments
-        ---------
-        dataset : ClipDataset
-            What to answer.
-        loader_kwargs : dict
-            For the DataLoader.
-        **best : dict
-            ``min_key`` or ``max_key`` of the checkpoint to load first.
-
-        Returns
-        -------
-        answers : dict
-            ID of the row -> answer; complete on every rank.
-        """
-        if self.distributed_launch:
-            mine = dataset.data_ids[self.rank_number :: dist.get_world_size()]
-            share = FilteredSortedDynamicItemDataset(dataset, mine)
-        else:
-            share = dataset
-        self.evaluate(share, test_loader_kwargs=loader_kwargs, **best)
-        gathered = [self.answers]
-        if self.distributed_launch:
-            gathered = [None] * dist.get_world_size()
-            dist.all_gather_object(gathered, self.answers)
-        merged = {key: text for answers in gathered for key, text in answers.items()}
-        return {pair["id"]: merged[pair["id"]] for pair in dataset.pairs}

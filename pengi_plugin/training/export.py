@@ -14,13 +14,17 @@ import torch
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
-from speechbrain.utils.checkpoints import Checkpoint, Checkpointer
+from speechbrain.utils.checkpoints import Checkpoint
 from torch import nn
 
 from pengi_plugin.lobes.pengi import FROZEN_PARTS
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, load_folder, load_pretrained
 from pengi_plugin.pretrained.write import dumped, write_model
 from pengi_plugin.storage.atomic import new_folder
+from pengi_plugin.training.checkpoints import WholeCheckpointer
+
+#: Name of the model among the recoverables of a training's YAML.
+RECOVERABLE = "pengi"
 
 
 def export_run(
@@ -28,22 +32,24 @@ def export_run(
     output_folder: str | os.PathLike,
     model: dict | None = None,
 ) -> None:
-    """Write a folder with the model that a run has trained.
+    """Write a folder with the model that a run has trained, at its best.
+
+    Its weights are those of the checkpoint with the lowest validation loss (or the
+    newest, if none has a loss). A checkpoint that was cut off is passed over.
 
     Arguments
     ---------
     run_folder : str
         The run's ``output_folder``: it holds ``hyperparams.yaml``, whose ``model``
-        section is the model, and checkpoints in ``save``.
+        section is the model, and checkpoints in ``save`` (or in the
+        ``save_folder`` that its YAML names).
     output_folder : str
         The folder to write; must not exist, or be empty. A failure leaves nothing
         behind.
     model : dict
         The constructed ``model`` section, where there is one, as at the end of a
-        training script: its weights are written as they are, in place of an
-        earlier export of the same run. If None, the model is
-        built anew and filled from the checkpoint with the lowest validation loss
-        (or the newest, if none has a loss).
+        training script: its frozen parts are written as they are, and the folder
+        takes the place of an earlier export. If None, the model is built anew.
 
     Raises
     ------
@@ -54,11 +60,15 @@ def export_run(
         frozen parts were random.
     """
     run_folder = Path(run_folder).expanduser()
-    section, pretrained_folder = read_run(run_folder)
+    tree = read_run(run_folder)
+    section = tree["model"]
     is_live = model is not None
     if not is_live:
-        model = rebuild(section, pretrained_folder)
-        load_checkpoint(model["pengi"], run_folder / "save")
+        model = rebuild(section, tree.get("pretrained_folder"))
+    save_folder = run_folder / "save"
+    if not save_folder.is_dir():  # the YAML may name another
+        save_folder = Path(tree.get("save_folder", save_folder))
+    load_checkpoint(model["pengi"], save_folder)
     with new_folder(
         output_folder, replaces=HPARAMS_FILE if is_live else None
     ) as folder:
@@ -66,8 +76,8 @@ def export_run(
         load_folder(folder)  # strict: a folder that does not load is not kept
 
 
-def read_run(run_folder: Path) -> tuple[CommentedMap, str | None]:
-    """Return the ``model`` section of a run's YAML and what it continued from."""
+def read_run(run_folder: Path) -> CommentedMap:
+    """Return a run's YAML, which has a ``model`` section."""
     path = run_folder / HPARAMS_FILE
     if not path.is_file():
         raise FileNotFoundError(
@@ -79,7 +89,7 @@ def read_run(run_folder: Path) -> tuple[CommentedMap, str | None]:
             f"{path} has no section 'model'; its keys are {sorted(tree)}. Only runs "
             "of a YAML with `model: !include:model/...` can be exported."
         )
-    return tree["model"], tree.get("pretrained_folder")
+    return tree
 
 
 def rebuild(section: CommentedMap, pretrained_folder: str | None) -> dict:
@@ -103,31 +113,26 @@ def load_checkpoint(pengi: nn.Module, save_folder: Path) -> None:
     Raises
     ------
     FileNotFoundError
-        If there is no checkpoint.
+        If there is no whole checkpoint.
     ValueError
-        If none of its files is of this model.
+        If it holds no model, or another one.
     """
-    checkpointer = Checkpointer(save_folder) if save_folder.is_dir() else None
+    is_there = save_folder.is_dir()
+    checkpointer = WholeCheckpointer(save_folder) if is_there else None
     checkpoint = checkpointer and (
         checkpointer.find_checkpoint(min_key="loss") or checkpointer.find_checkpoint()
     )
     if checkpoint is None:
-        raise FileNotFoundError(f"{save_folder} holds no checkpoint.")
-    pengi.load_trained_state(trained_state(checkpoint, pengi))
+        raise FileNotFoundError(f"{save_folder} holds no whole checkpoint.")
+    pengi.load_trained_state(trained_state(checkpoint))
 
 
-def trained_state(checkpoint: Checkpoint, pengi: nn.Module) -> dict:
-    """Return the state in a checkpoint whose keys are most like the model's."""
-    own = pengi.trained_state().keys()
-    states = {}
-    for name, path in checkpoint.paramfiles.items():
-        if path.is_file() and name not in ("optimizer", "lr_annealing"):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-            if isinstance(content, dict):
-                states[name] = content
-    if not any(own & state.keys() for state in states.values()):
+def trained_state(checkpoint: Checkpoint) -> dict:
+    """Return the weights that a checkpoint holds under the name of the model."""
+    path = checkpoint.paramfiles.get(RECOVERABLE)
+    if path is None:
         raise ValueError(
-            f"{checkpoint.path} holds no weights of this model; its files are "
-            f"{sorted(checkpoint.paramfiles)}."
+            f"{checkpoint.path} holds no weights of a model under {RECOVERABLE!r}; its "
+            f"files are {sorted(checkpoint.paramfiles)}."
         )
-    return max(states.values(), key=lambda state: len(own & state.keys()))
+    return torch.load(path, map_location="cpu", weights_only=True)

@@ -1,52 +1,91 @@
-"""From a recipe's YAML to a trained and tested model, one function per step.
+"""From a recipe's YAML to a trained, exported and tested model, a function a step.
 
-Recipes call these in turn: ``prepare``, ``fit``, ``test``. What may differ between
-recipes is in their YAML.
+Recipes call these in turn: ``load``, ``prepare``, ``fit``, ``export``, ``test``. What
+differs between recipes is in their YAML, or in their Brain class.
 """
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-from speechbrain.utils.distributed import if_main_process, run_on_main
+import speechbrain as sb
+from hyperpyyaml import load_hyperpyyaml, resolve_references
+from speechbrain.utils.distributed import (
+    ddp_init_group,
+    if_main_process,
+    infer_device,
+    run_on_main,
+)
 from torch import distributed
 
+from pengi_plugin.conversion.clap import load_clap
 from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset, make_sampler
-from pengi_plugin.data.manifest import read_manifest
-from pengi_plugin.metrics.captioning import cider_d
-from pengi_plugin.metrics.text import exact_match
-from pengi_plugin.protocols.control import (
-    commonest_answers,
-    control_table,
-    format_table,
-    group_of,
-    shuffle_clips,
-)
+from pengi_plugin.data.manifest import SPLITS, manifest_path, read_manifest
+from pengi_plugin.inference import AudioLanguageModel
+from pengi_plugin.pretrained.folder import HPARAMS_FILE, continue_from, load_pretrained
+from pengi_plugin.protocols.answer_log import fingerprint
+from pengi_plugin.protocols.rows import task_rows
+from pengi_plugin.protocols.session import Session, generated_answers
+from pengi_plugin.protocols.table import write_table
+from pengi_plugin.protocols.task_scores import score_tasks
 from pengi_plugin.storage.atomic import write_whole
 from pengi_plugin.tasks import extend
 from pengi_plugin.training.brain import PengiBrain
+from pengi_plugin.training.export import export_run
+from pengi_plugin.training.hparams import read_hparams
+from pengi_plugin.training.words import add_clip_tokens, count_tokens
 
-SPLITS = ("train", "valid", "test")
-
-
-def exact(answers: list[str], references: list[list[str]]) -> float:
-    """Return how many of the answers are one of their references."""
-    best = [max(exact_match(a, r) for r in rs) for a, rs in zip(answers, references)]
-    return float(np.mean(best))
+#: Answers that ``test`` prints.
+N_PRINTED = 12
 
 
-def caption_score(answers: list[str], references: list[list[str]]) -> float:
-    """Return the corpus CIDEr-D."""
-    return float(np.mean(cider_d(answers, references)))
+def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
+    """Do all that a recipe does before it reads data.
 
+    Joins the processes of ``torchrun``, builds the objects of the YAML, makes the
+    output folder with its log and the resolved YAML, and loads the weights of
+    ``pretrained_folder`` and ``audio_encoder_init`` where the YAML names them.
 
-#: Task -> how its answers are scored; "" is for all others.
-METRICS = {"": ("exact match", exact), "captioning": ("CIDEr-D", caption_score)}
+    Arguments
+    ---------
+    arguments : list of str
+        The command line: a YAML, options of SpeechBrain, and ``--key value`` for
+        every key of the YAML that is to differ.
+
+    Returns
+    -------
+    hparams : dict
+        The YAML's objects.
+    run_opts : RunOptions
+        For the Brain.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the YAML, ``pretrained_folder`` or ``audio_encoder_init`` is not there.
+    ValueError
+        If a placeholder is not filled, or weights do not fit the model.
+    """
+    hparams_file, run_opts, overrides = sb.parse_arguments(list(arguments))
+    if not distributed.is_initialized():  # a recipe may load several runs
+        ddp_init_group(run_opts)
+    overrides = continue_from(overrides)
+    hparams = load_hyperpyyaml(read_hparams(hparams_file), overrides)
+    sb.create_experiment_directory(hparams["output_folder"])
+    resolved = resolve_references(read_hparams(hparams_file), overrides).read()
+    path = Path(hparams["output_folder"], HPARAMS_FILE)
+    header = f"# {hparams_file} as it was run.\n# yamllint disable\n"
+    run_on_main(write_whole, args=[path, header + resolved])
+    if hparams.get("pretrained_folder"):
+        load_pretrained(hparams["model"]["pretrainer"], hparams["pretrained_folder"])
+    if hparams.get("audio_encoder_init"):
+        load_clap(hparams["model"]["audio_encoder"], hparams["audio_encoder_init"])
+    return hparams, run_opts
 
 
 def prepare(hparams: dict) -> dict[str, dict]:
-    """Prepare every corpus that is to be used, on one process.
+    """Prepare every corpus that is to be used, on one process, and read it.
 
     Arguments
     ---------
@@ -68,7 +107,7 @@ def prepare(hparams: dict) -> dict[str, dict]:
         if "prepare" in corpus:
             run_on_main(corpus["prepare"])
         for split in SPLITS:
-            path = Path(corpus["manifest_folder"]) / f"{split}.json"
+            path = manifest_path(corpus["manifest_folder"], split)
             rows[split] |= read_manifest(path, name)
     return rows
 
@@ -83,10 +122,10 @@ def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:
     rows : dict
         ID -> manifest row.
     train : bool
-        Whether rows and crops are drawn anew in each epoch.
+        Whether rows and crops are sampled anew in each epoch.
     """
     model = hparams["model"]
-    drawn = {"pairs_per_clip": hparams["pairs_per_clip"], "random_crop": True}
+    sampled = {"pairs_per_clip": hparams["pairs_per_clip"], "random_crop": True}
     dataset = ClipDataset(
         rows,
         model["sample_rate"],
@@ -96,7 +135,7 @@ def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:
         templates=extend(hparams["tasks"]),
         task_weights=hparams["task_weights"],
         seed=hparams["seed"],
-        **(drawn if train else {}),
+        **(sampled if train else {}),
     )
     model["text_encoder"].check({pair["prompt"] for pair in dataset.pairs})
     n_prefix = model["audio_mapper"].n_prefix + model["text_mapper"].n_prefix
@@ -105,25 +144,34 @@ def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:
     return dataset
 
 
-def fit(hparams: dict, run_opts: dict, rows: dict[str, dict]) -> PengiBrain:
-    """Train; go on from the newest checkpoint if there is one.
+def fit(
+    hparams: dict,
+    run_opts: Mapping,
+    rows: dict[str, dict],
+    brain_class: type[sb.Brain] = PengiBrain,
+) -> sb.Brain:
+    """Train; resume from the newest checkpoint if there is one.
+
+    The rows of all splits are checked before training starts.
 
     Arguments
     ---------
     hparams : dict
-        A recipe's YAML, loaded.
-    run_opts : dict
-        Of ``speechbrain.parse_arguments``.
+        Of ``load``.
+    run_opts : RunOptions
+        Of ``load``.
     rows : dict
         Split -> ID -> manifest row.
+    brain_class : type
+        What trains; takes ``train_set`` and ``sample_batch`` as ``PengiBrain`` does.
 
     Returns
     -------
-    brain : PengiBrain
-        Trained; ``test`` loads its best checkpoint.
+    brain : speechbrain.Brain
+        Trained; holds the newest weights, which need not be the best.
     """
     hparams["tensorboard_logger"] = hparams["tensorboard_logger"]()
-    brain = PengiBrain(
+    brain = brain_class(
         hparams["modules"],
         hparams["opt_class"],
         hparams,
@@ -132,9 +180,11 @@ def fit(hparams: dict, run_opts: dict, rows: dict[str, dict]) -> PengiBrain:
     )
     brain.train_set = make_dataset(hparams, rows["train"], train=True)
     valid_set = make_dataset(hparams, rows["valid"])
+    make_dataset(hparams, rows["test"])
     if "word_head" in hparams["modules"]:
-        said = brain.train_set.count_said()
-        hparams["modules"]["word_head"].weigh(said, len(brain.train_set))
+        counts = count_tokens(brain.train_set)
+        hparams["modules"]["word_head"].weigh(counts, len(brain.train_set))
+        add_clip_tokens(brain.train_set)
     shares = {name: corpus["share"] for name, corpus in hparams["corpora"].items()}
     loader = {
         **hparams["train_dataloader_opts"],
@@ -151,85 +201,114 @@ def fit(hparams: dict, run_opts: dict, rows: dict[str, dict]) -> PengiBrain:
         distributed.get_world_size() if distributed.is_initialized() else 1,
         loader["drop_last"],
     )
+    # One more, so that the last update's rate is not 0.
     brain.hparams.lr_annealing = hparams["lr_annealing"](
         num_training_steps=n_update + 1
     )
-    brain.sample_batch = every(valid_set, hparams["n_sample_answer"])
+    brain.sample_batch = sample_rows(valid_set, hparams["n_sample_answer"])
     brain.fit(
         hparams["epoch_counter"],
         brain.train_set,
         valid_set,
         train_loader_kwargs=loader,
-        valid_loader_kwargs=test_loader(hparams),
+        valid_loader_kwargs={
+            **hparams["valid_dataloader_opts"],
+            "collate_fn": PairBatch,
+        },
     )
     return brain
 
 
-def every(dataset: ClipDataset, n_clip: int) -> PairBatch:
-    """Return about ``n_clip`` clips, evenly from all of a data set, one row each."""
-    items = [dataset[i] for i in range(0, len(dataset), max(1, len(dataset) // n_clip))]
+def sample_rows(dataset: ClipDataset, n_clip: int) -> PairBatch | None:
+    """Return about ``n_clip`` clips at equal distances, with one row each.
+
+    None for no clip.
+    """
+    if n_clip < 1:
+        return None
+    step = max(1, len(dataset) // n_clip)
+    items = [dataset[index] for index in range(0, len(dataset), step)]
+    # The first clip's first row, the second one's second: rows of all tasks.
     return PairBatch(
         [
-            {**item, "pairs": [item["pairs"][place % len(item["pairs"])]]}
-            for place, item in enumerate(items)
+            {**item, "pairs": [item["pairs"][index % len(item["pairs"])]]}
+            for index, item in enumerate(items)
         ]
     )
 
 
-def test_loader(hparams: dict) -> dict:
-    """Return the options of a DataLoader that reads everything in order."""
-    return {**hparams["test_dataloader_opts"], "collate_fn": PairBatch}
+def export(hparams: dict) -> None:
+    """Write the trained model, at its lowest validation loss, to ``export_folder``."""
+    folders = [hparams["output_folder"], hparams["export_folder"]]
+    run_on_main(export_run, args=[*folders, hparams["model"]])
 
 
-def test(brain: PengiBrain, hparams: dict, rows: dict[str, dict]) -> list[dict]:
-    """Answer the test rows, about their own and about other clips.
+def test(hparams: dict, run_opts: Mapping, rows: dict[str, dict]) -> list[dict]:
+    """Score the exported model on the test rows, beside the controls.
 
     Writes ``test_scores.{md,csv,json}`` and ``test_answers.jsonl`` to the output
-    folder, and prints the table and some answers.
+    folder, and prints the table and some answers. Processes share the rows. A test
+    that is interrupted continues from the answers in ``answers``.
+
+    Arguments
+    ---------
+    hparams : dict
+        Of ``load``; ``test_protocols`` says how each task is scored.
+    run_opts : RunOptions
+        Of ``load``.
+    rows : dict
+        Split -> ID -> manifest row.
 
     Returns
     -------
     table : list of dict
-        See ``pengi_plugin.protocols.control.control_table``.
+        See ``pengi_plugin.protocols.task_scores.score_tasks``.
     """
-    test_set = make_dataset(hparams, rows["test"])
-    other_clips = shuffle_clips(rows["test"], seed=hparams["seed"])
-    loader = test_loader(hparams)
-    answers = brain.generate(test_set, loader, min_key="loss")
-    shuffled = brain.generate(make_dataset(hparams, other_clips), loader)
-    answered = [
-        {
-            "id": pair["id"],
-            "wav": rows["test"][pair["id"]]["wav"],
-            "task": pair["task"],
-            "group": group_of(rows["test"][pair["id"]]),
-            "prompt": pair["prompt"],
-            "answer": answers[pair["id"]],
-            "shuffled": shuffled[pair["id"]],
-            "references": rows["test"][pair["id"]].get("references", [pair["answer"]]),
-        }
-        for pair in test_set.pairs
-    ]
-    trained = brain.train_set.pairs
-    commonest = commonest_answers(
-        [group_of(rows["train"][pair["id"]]) for pair in trained],
-        [pair["answer"] for pair in trained],
+    session = open_session(hparams, run_opts)
+    templates = extend(hparams["tasks"])
+    asked = task_rows(rows["test"], templates)
+    table = score_tasks(
+        session,
+        asked,
+        hparams["test_protocols"],
+        task_rows(rows["train"], templates),
+        hparams["seed"],
     )
-    table = control_table(answered, commonest, METRICS, hparams["answer_parts"])
+    answers = generated_answers(session, asked)
     if if_main_process():
-        report(Path(hparams["output_folder"]), table, answered)
+        folder = Path(hparams["output_folder"])
+        print(write_table(table, folder, "test_scores"))
+        report_answers(folder / "test_answers.jsonl", asked, answers)
     return table
 
 
-def report(folder: Path, table: list[dict], answered: list[dict]) -> None:
-    """Write a table of scores and all answers; print the table and a few answers."""
-    for form in ("md", "csv", "json"):
-        write_whole(folder / f"test_scores.{form}", format_table(table, form))
-    lines = "".join(json.dumps(row) + "\n" for row in answered)
-    write_whole(folder / "test_answers.jsonl", lines)
-    print(format_table(table, "md"))
-    for row in answered[:: max(1, len(answered) // 12)]:
-        print("{prompt} -> {answer} (reference: {references[0]})".format(**row))
+def open_session(hparams: dict, run_opts: Mapping) -> Session:
+    """Load the exported model, to be asked by ``pengi_plugin.protocols``.
+
+    Its answers are kept under its fingerprint: another model's are never taken.
+    """
+    source = hparams["export_folder"]
+    name = fingerprint(source)
+    device = run_opts.get("device") or infer_device()
+    return Session(
+        AudioLanguageModel.from_hparams(source=source, run_opts={"device": device}),
+        Path(hparams["output_folder"]) / "answers" / name,
+        settings={"model": name},
+        batch_size=hparams["eval_batch_size"],
+    )
+
+
+def report_answers(path: Path, rows: list[dict], answers: list[str]) -> None:
+    """Write all answers, one JSON object a line, and print some."""
+    fields = ("id", "wav", "task", "prompt", "references")
+    answered = [
+        {**{name: row[name] for name in fields}, "answer": answer}
+        for row, answer in zip(rows, answers, strict=True)
+    ]
+    write_whole(path, "".join(json.dumps(row) + "\n" for row in answered))
+    for row in answered[:: max(1, len(answered) // N_PRINTED)]:
+        prompt, answer, reference = row["prompt"], row["answer"], row["references"][0]
+        print(f"{prompt} -> {answer} (reference: {reference})")
 
 
 def count_updates(

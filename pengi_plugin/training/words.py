@@ -1,26 +1,31 @@
-"""A teacher of the audio encoder: an embedding in, the words said about its clip out.
+"""Teach the audio encoder which tokens the answers about its clips hold.
 
 Pengi starts from an audio encoder that CLAP trained to fit clips to texts. Where
-there is none to start from, this head gives an encoder the like while Pengi trains.
-It is no part of the model: only a training YAML has it.
+there is none to start from, a second loss gives an encoder the like while Pengi
+trains. It is no part of the model: a training YAML that wants it has a ``word_head``
+among its modules, and only then is anything here used.
 """
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
+
+from pengi_plugin.data.dataset import ClipDataset
 
 
 class WordHead(nn.Module):
-    """Tell which tokens are said about a clip.
+    """Predict the tokens of a clip from its embedding.
 
     A linear layer and a softmax over all tokens; the loss is the cross-entropy to
-    shares of the tokens that are said (Mahajan et al., *Exploring the Limits of
-    Weakly Supervised Pretraining*, ECCV 2018, section 2.2). An answer's order and
-    prompt play no role. Shares are equal until ``weigh`` is told how many clips a
-    token is said of: then rare ones, which tell clips apart, count for more.
+    the clip's tokens in equal shares (Mahajan et al., *Exploring the Limits of
+    Weakly Supervised Pretraining*, ECCV 2018, section 2.2). The order of the tokens
+    and the prompt play no role. After ``weigh``, rare tokens, which tell clips
+    apart, have greater shares.
 
     Arguments
     ---------
@@ -32,9 +37,7 @@ class WordHead(nn.Module):
     Example
     -------
     >>> head = WordHead(d_embedding=4, vocab_size=10)
-    >>> said = torch.tensor([[3, 7, 9], [2, 0, 0]])
-    >>> mask = torch.tensor([[True, True, True], [True, False, False]])
-    >>> head(torch.randn(2, 4), said, mask).shape
+    >>> head(torch.randn(2, 4), [torch.tensor([3, 7, 9]), torch.tensor([2])]).shape
     torch.Size([2])
     """
 
@@ -44,15 +47,15 @@ class WordHead(nn.Module):
         nn.init.normal_(self.linear.weight)  # of a unit vector: logits of about 1
         self.register_buffer("weights", torch.ones(vocab_size))
 
-    def weigh(self, n_clip_with: Mapping[int, int], n_clip: int) -> None:
+    def weigh(self, counts: Mapping[int, int], n_clip: int) -> None:
         """Weigh each token by its inverse document frequency.
 
         Arguments
         ---------
-        n_clip_with : dict
-            Token -> of how many training clips it is said.
+        counts : dict
+            Token -> number of training clips that have it, see ``count_tokens``.
         n_clip : int
-            How many training clips there are.
+            Number of training clips.
 
         Example
         -------
@@ -61,27 +64,95 @@ class WordHead(nn.Module):
         >>> [round(weight, 2) for weight in head.weights.tolist()]
         [0.0, 1.0, 1.39]
         """
-        for token, n_with in n_clip_with.items():
-            self.weights[token] = math.log(n_clip / n_with)
+        for token, count in counts.items():
+            self.weights[token] = math.log(n_clip / count)
 
-    def forward(self, embedding: Tensor, said: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, embedding: Tensor, clip_tokens: Sequence[Tensor]) -> Tensor:
         """Return each clip's loss in nats.
 
         Arguments
         ---------
         embedding : torch.Tensor
             [clip, d_embedding]
-        said : torch.Tensor
-            Distinct tokens said about each clip [clip, token].
-        mask : torch.Tensor
-            True where a token counts [clip, token]; a clip may have none.
+        clip_tokens : list of torch.Tensor
+            Distinct tokens of each clip [token]; a clip may have none.
 
         Returns
         -------
         loss : torch.Tensor
-            [clip], 0 for a clip without tokens that count.
+            [clip], 0 for a clip without tokens.
         """
+        lengths = torch.tensor([len(tokens) for tokens in clip_tokens])
+        tokens = pad_sequence(list(clip_tokens), batch_first=True)
+        mask = torch.arange(tokens.shape[1]) < lengths[:, None]
+        tokens, mask = tokens.to(embedding.device), mask.to(embedding.device)
         log_probs = F.log_softmax(self.linear(embedding).float(), dim=-1)
-        weights = self.weights[said] * mask
-        total = weights.sum(1)
-        return -(log_probs.gather(1, said) * weights).sum(1) / total.clamp(min=1e-6)
+        weights = self.weights[tokens] * mask
+        # A clip without tokens, or with none but such as all clips have, has no loss.
+        total = weights.sum(1).clamp(min=1e-6)
+        return -(log_probs.gather(1, tokens) * weights).sum(1) / total
+
+
+def add_clip_tokens(dataset: ClipDataset) -> None:
+    """Let the items of a data set hold ``clip_tokens``, see ``tokens_of``."""
+    tasks = tasks_of_any_clip(dataset)
+
+    def clip_tokens(rows):
+        return tokens_of(rows, tasks, dataset.tokenizer)
+
+    dataset.add_dynamic_item(clip_tokens, takes="rows", provides="clip_tokens")
+    dataset.set_output_keys(["id", "wav", "pairs", "clip_tokens"])
+
+
+def count_tokens(dataset: ClipDataset) -> Counter:
+    """Return token -> number of clips of a data set that have it."""
+    tasks = tasks_of_any_clip(dataset)
+    return Counter(
+        token
+        for clip in dataset.data.values()
+        for token in tokens_of(clip["rows"], tasks, dataset.tokenizer).tolist()
+    )
+
+
+def tasks_of_any_clip(dataset: ClipDataset) -> set[str]:
+    """Return the tasks whose prompt is the same for every clip.
+
+    Their answers describe the clip. "Yes" does not, to one who does not know the
+    question.
+    """
+    return {
+        name
+        for name, template in dataset.templates.items()
+        if not template._replace(answer="").fields()
+    }
+
+
+def tokens_of(
+    rows: Sequence[Mapping], tasks: Collection[str], tokenizer: object
+) -> Tensor:
+    """Return the distinct tokens of a clip's answers, sorted [token].
+
+    Arguments
+    ---------
+    rows : list of dict
+        The clip's rows, with ``task`` and ``answer``.
+    tasks : set of str
+        The tasks whose answers count.
+    tokenizer : object
+        The language model's: ``encode_as_ids(text)``.
+
+    Example
+    -------
+    >>> from types import SimpleNamespace
+    >>> letters = SimpleNamespace(encode_as_ids=lambda text: [ord(c) for c in text])
+    >>> rows = [{"task": "sound_events", "answer": "baa"}]
+    >>> tokens_of(rows, {"sound_events"}, letters)
+    tensor([97, 98])
+    """
+    found = {
+        token
+        for row in rows
+        if row["task"] in tasks
+        for token in tokenizer.encode_as_ids(row["answer"])
+    }
+    return torch.tensor(sorted(found), dtype=torch.long)

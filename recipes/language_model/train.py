@@ -16,12 +16,12 @@ import speechbrain as sb
 import texts
 import torch
 import vocabulary
-from hyperpyyaml import load_hyperpyyaml
 from mixture import MixedBlocks
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from pengi_plugin.lobes.tokenizer import SentencePieceTokenizer
+from pengi_plugin.training.run import load
 
 
 class LanguageModelBrain(sb.Brain):
@@ -43,7 +43,7 @@ class LanguageModelBrain(sb.Brain):
         super().optimizers_step()
 
     def on_stage_start(self, stage, epoch=None):
-        """Draw this epoch's blocks."""
+        """Sample this epoch's blocks."""
         if stage == sb.Stage.TRAIN:
             self.train_blocks.draw(epoch)
 
@@ -133,11 +133,7 @@ def read_corpora(hparams) -> dict[str, tuple[list[str], list[str]]]:
 
 def main(arguments: list[str]) -> dict[str, float]:
     """Train, export, print the table; return the held-out perplexities."""
-    hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
-    with Path(hparams_file).open(encoding="utf-8") as stream:
-        hparams = load_hyperpyyaml(stream, overrides)
-    sb.create_experiment_directory(hparams["output_folder"], hparams_file, overrides)
-
+    hparams, run_opts = load(arguments)
     lines = read_corpora(hparams)
     shares = hparams["shares"]
     tokenizer_file = Path(hparams["tokenizer_file"])

@@ -11,12 +11,12 @@ from torch.utils.data import DataLoader
 from pengi_plugin.data.audio import read_clip
 from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset, make_sampler
-from pengi_plugin.data.manifest import read_manifest
+from pengi_plugin.data.manifest import manifest_path, read_manifest
 from pengi_plugin.tasks import extend
 
 
 class Letters:
-    """A tokenizer of letters: their places in the alphabet."""
+    """A tokenizer of letters: their numbers in the alphabet."""
 
     def encode_as_ids(self, text):
         return [ord(letter) - 96 for letter in text]
@@ -94,6 +94,33 @@ def test_a_csv_manifest_is_read_as_a_json_one_is(tmp_path):
         *("/data/a.wav", "captioning"),
         "rain falls",
     )
+
+
+def test_an_empty_cell_of_a_csv_manifest_is_no_field(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text(
+        "ID,duration,wav,task,caption,question,answer\n"
+        "r1,1.5,a.wav,captioning,rain falls,,\n"
+        "r2,1.5,a.wav,question_answering,,is it wet?,yes\n"
+    )
+    rows = read_manifest(path, "birds")
+    assert "question" not in rows["birds/r1"]
+    assert "caption" not in rows["birds/r2"]
+    path.write_text(path.read_text().replace("r2,1.5,a.wav", "r2,1.5,"))
+    with pytest.raises(ValueError, match=r"Row 'birds/r2' of .* has no wav"):
+        read_manifest(path, "birds")
+
+
+def test_the_manifest_of_a_split_is_its_json_or_its_csv_but_not_both(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"no train\.json or train\.csv in"):
+        manifest_path(tmp_path, "train")
+    (tmp_path / "train.csv").touch()
+    assert manifest_path(tmp_path, "train") == tmp_path / "train.csv"
+    write_manifest(tmp_path, {"r1": ROW}, "valid.json")
+    assert manifest_path(tmp_path, "valid") == tmp_path / "valid.json"
+    write_manifest(tmp_path, {"r1": ROW}, "train.json")
+    with pytest.raises(ValueError, match=r"holds both train\.json and train\.csv"):
+        manifest_path(tmp_path, "train")
 
 
 @pytest.mark.parametrize("field", ["wav", "duration", "task"])
@@ -286,19 +313,14 @@ def test_a_batch_holds_each_clip_once_and_tells_whose_each_pair_is(rows):
     assert batch.answer_ids.data[1].tolist() == [2, 26, 0, 0, 0, 0, 0]
 
 
-def test_a_batch_says_each_clips_words_once_and_no_answers_to_its_questions(rows):
-    dataset = make_dataset({**rows, "a2": {**rows["a"], "labels": "ba"}})
-    said = PairBatch([dataset[3], dataset[0]]).said_ids
-    letters = sorted({ord(letter) - 96 for letter in "aaa, a" + "ba"})
-    assert said.data[1].tolist() == letters
-    assert (said.lengths * len(letters)).round().tolist() == [0, len(letters)]
-    assert PairBatch([dataset[3]]).said_ids.data.shape == (1, 0)
-    counts = dataset.count_said()
-    assert counts[1] == 1  # "a" is said twice of one clip
-    assert counts[ord(",") - 96] == 3
+def test_an_item_has_a_clip_and_its_pairs_and_further_columns_become_lists(rows):
+    dataset = make_dataset(rows)
+    assert dataset[3].keys() == {"id", "wav", "pairs"}
+    items = [{**dataset[index], "length": index} for index in (3, 0)]
+    assert PairBatch(items).length == [3, 0]
 
 
-def test_worker_processes_draw_what_the_main_process_draws(rows):
+def test_worker_processes_sample_what_the_main_process_samples(rows):
     dataset = make_dataset(rows, pairs_per_clip=2, random_crop=True)
     for epoch in (1, 2):
         dataset.set_epoch(epoch)

@@ -6,7 +6,6 @@ from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 from speechbrain.core import create_experiment_directory
-from speechbrain.utils.checkpoints import Checkpointer
 from torch import nn
 
 from pengi_plugin.inference import AudioLanguageModel
@@ -15,7 +14,9 @@ from pengi_plugin.pretrained import FolderPretrainer
 from pengi_plugin.pretrained.folder import continue_from, load_pretrained
 from pengi_plugin.pretrained.write import describe_architecture
 from pengi_plugin.storage.parts import save_part
+from pengi_plugin.training.checkpoints import WholeCheckpointer
 from pengi_plugin.training.export import export_run
+from pengi_plugin.training.hparams import read_hparams
 
 TRAINING_YAML = """
 output_folder: !PLACEHOLDER
@@ -23,10 +24,13 @@ pretrained_folder: null
 model: !include:tiny.yaml
 modules:
     pengi: !ref <model[pengi]>
-checkpointer: !new:speechbrain.utils.checkpoints.Checkpointer
+epoch_counter: !new:speechbrain.utils.epoch_loop.EpochCounter
+    limit: 1
+checkpointer: !new:pengi_plugin.training.checkpoints.WholeCheckpointer
     checkpoints_dir: !ref <output_folder>/save
     recoverables:
         pengi: !ref <modules[pengi]>
+        counter: !ref <epoch_counter>
 """
 
 PROMPTS = ["what is it?", "generate metadata", "who?"]
@@ -138,8 +142,8 @@ def test_the_recipe_of_the_paper_continues_from_a_converted_checkpoint(
         f"manifest_folder: {tmp_path}\noutput_folder: {tmp_path}\n"
         f"pretrained_folder: {folder}"
     )
-    with open(root / "hparams" / "pengi_base.yaml") as file:
-        hparams = load_hyperpyyaml(file, overrides)
+    text = read_hparams(root / "hparams" / "pengi_base.yaml")
+    hparams = load_hyperpyyaml(text, overrides)
     load_pretrained(hparams["model"]["pretrainer"], hparams["pretrained_folder"])
     pengi = hparams["modules"]["pengi"]
     assert hparams["checkpointer"].recoverables["pengi"] is pengi
@@ -185,10 +189,10 @@ def test_runs_that_cannot_be_exported_say_why(run, tmp_path):
         export_run(tmp_path, tmp_path / "out")
     yaml = (run[0] / "hyperparams.yaml").read_text()
     (tmp_path / "hyperparams.yaml").write_text(yaml)
-    with pytest.raises(FileNotFoundError, match="save holds no checkpoint"):
+    with pytest.raises(FileNotFoundError, match="save holds no whole checkpoint"):
         export_run(tmp_path, tmp_path / "out")
-    Checkpointer(tmp_path / "save", {"other": nn.Linear(2, 2)}).save_checkpoint()
-    with pytest.raises(ValueError, match=r"no weights of this model.*\['other'\]"):
+    WholeCheckpointer(tmp_path / "save", {"other": nn.Linear(2, 2)}).save_checkpoint()
+    with pytest.raises(ValueError, match=r"no weights of a model.*\['other'\]"):
         export_run(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -206,6 +210,8 @@ def test_a_run_with_a_random_lm_is_exported_at_its_end_only(root, tmp_path):
         export_run(run_folder, tmp_path / "out")
     with open(tmp_path / "tiny.yaml") as file:
         live = load_hyperpyyaml(file)
+    checkpointer = WholeCheckpointer(run_folder / "save", {"pengi": live["pengi"]})
+    checkpointer.save_checkpoint(meta={"loss": 1.0})
     export_run(run_folder, tmp_path / "out", live)
     model = AudioLanguageModel.from_hparams(tmp_path / "out")
     wavs = torch.randn(3, 8000)
@@ -215,6 +221,7 @@ def test_a_run_with_a_random_lm_is_exported_at_its_end_only(root, tmp_path):
     )
     with torch.no_grad():
         live["pengi"].audio_projection.linear1.weight.zero_()
+    checkpointer.save_checkpoint(meta={"loss": 0.5})
     export_run(run_folder, tmp_path / "out", live)  # as a resumed run does
     later = load_file(tmp_path / "out" / "audio_projection.safetensors")
     assert later["linear1.weight"].abs().sum() == 0

@@ -1,5 +1,6 @@
-"""A corpus of tones, small enough to train on within seconds."""
+"""The list of recipes, and a corpus of tones to train them on within seconds."""
 
+import importlib.util
 import json
 import math
 import os
@@ -9,12 +10,66 @@ import sys
 import pytest
 import soundfile
 import torch
+from ruamel.yaml import YAML
 
-#: Added to the corpora of a recipe's YAML.
-CORPORA = (
-    "{{general_midi: {{source: null}}, "
-    "tones: {{manifest_folder: {folder}, share: 1.0}}}}"
-)
+from pengi_plugin.training.hparams import read_hparams
+
+#: Every recipe that trains on manifests: its folder and its YAML. A new recipe adds a
+#: line here, and the tests of test_recipes.py run it on tones.
+RECIPES = [
+    ("multitask", "pengi.yaml"),
+    pytest.param(("comparison", "pengi.yaml"), marks=pytest.mark.slow),
+]
+
+#: Recipes that read no manifests; their tests are their own.
+OTHER_RECIPES = {"language_model"}
+
+
+def is_placeholder(value):
+    """Tell whether a value of a YAML is to be given on the command line."""
+    return getattr(value, "tag", None) is not None and value.tag.value == "!PLACEHOLDER"
+
+
+def recipe_main(root, name):
+    """Return the ``main`` of ``recipes/<name>/train.py``."""
+    path = root / "recipes" / name / "train.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_train", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@pytest.fixture(params=RECIPES, ids=lambda recipe: recipe[0])
+def recipe(request):
+    """Return the name and the YAML of each recipe in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def listed_recipes():
+    """Return the names of all recipes that are listed here."""
+    listed = [getattr(recipe, "values", [recipe])[0] for recipe in RECIPES]
+    return OTHER_RECIPES | {name for name, _ in listed}
+
+
+@pytest.fixture
+def main_of(root):
+    """Return a function: name of a recipe -> its ``main``."""
+    return lambda name: recipe_main(root, name)
+
+
+@pytest.fixture(scope="session")
+def main(root):
+    """Return the ``main`` of the main job."""
+    return recipe_main(root, "multitask")
+
+
+@pytest.fixture(scope="session")
+def finished(main, make_arguments, tmp_path_factory):
+    """Return the command line, the folder and the table of a run that has learned."""
+    folder = tmp_path_factory.mktemp("finished")
+    arguments = make_arguments(folder, number_of_epochs=16, lr=0.02)
+    return arguments, folder, main(arguments)
 
 
 @pytest.fixture(scope="session")
@@ -48,14 +103,30 @@ def tones(tmp_path_factory):
 
 
 @pytest.fixture
-def arguments(tones, tmp_path, root):
-    """Return a function: the command line of the main job on tones."""
+def arguments(make_arguments, tmp_path):
+    """Return a function: the command line of a recipe on tones, or on ``folder``."""
 
     def make(name="run", **options):
+        return make_arguments(tmp_path / name, **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_arguments(tones, root):
+    """Return what ``arguments`` returns, with the output folder as first argument."""
+
+    def make(output_folder, yaml="pengi.yaml", folder=tones, **options):
+        path = root / "hparams" / yaml
+        tree = YAML().load(read_hparams(path))
+        corpora = {corpus: {"source": None} for corpus in tree["corpora"]}
+        corpora["tones"] = {"manifest_folder": str(folder), "share": 1.0}
+        placeholders = [key for key, value in tree.items() if is_placeholder(value)]
         options = {
-            "output_folder": str(tmp_path / name),
+            **dict.fromkeys(placeholders, "unused"),
+            "output_folder": str(output_folder),
             "model": "!include:model/tiny.yaml",
-            "corpora": CORPORA.format(folder=tones),
+            "corpora": json.dumps(corpora),
             "precision": "fp32",
             "number_of_epochs": 2,
             "batch_size": 4,
@@ -64,7 +135,7 @@ def arguments(tones, tmp_path, root):
             **options,
         }
         flags = [part for key, value in options.items() for part in (f"--{key}", value)]
-        return [str(root / "hparams" / "pengi.yaml"), *map(str, flags)]
+        return [str(path), *map(str, flags)]
 
     return make
 

@@ -1,21 +1,21 @@
-import importlib.util
+"""The main job on tones: what it learns, writes, exports and scores."""
+
+import csv
 import json
 import re
+import shutil
 import signal
 import time
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from ruamel.yaml import YAML
+from safetensors.torch import load_file, save_file
 
-
-@pytest.fixture(scope="session")
-def main(root):
-    path = root / "recipes" / "multitask" / "train.py"
-    spec = importlib.util.spec_from_file_location("multitask_train", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+from pengi_plugin.inference import AudioLanguageModel
+from pengi_plugin.pretrained.folder import load_folder
+from pengi_plugin.training import run
+from pengi_plugin.training.brain import PengiBrain
 
 
 def losses(folder, kind="train"):
@@ -28,38 +28,56 @@ def trained_weights(folder):
     return torch.load(newest / "pengi.ckpt", weights_only=True)
 
 
-def test_a_run_learns_writes_its_table_and_exports_its_model(main, arguments, tmp_path):
-    table = main(arguments(number_of_epochs=16, lr=0.02))
-    run = tmp_path / "run"
-    assert losses(run)[-1] < 0.5 * losses(run)[0]
-    groups = [line["group"] for line in table]
-    assert groups == ["tones: captioning", "tones: question_answering, height"]
+def test_a_run_learns_writes_its_table_and_exports_its_model(finished):
+    _, folder, table = finished
+    assert losses(folder)[-1] < 0.5 * losses(folder)[0]
+    assert {(line["group"], line["metric"]) for line in table} == {
+        ("tones: captioning", "CIDEr-D"),
+        ("tones: question_answering, height", "exact match"),
+    }
     for name in ("test_scores.md", "test_scores.csv", "train_log.txt"):
-        assert (run / name).stat().st_size > 0
-    answers = [json.loads(s) for s in (run / "test_answers.jsonl").open()]
+        assert (folder / name).stat().st_size > 0
+    answers = [json.loads(s) for s in (folder / "test_answers.jsonl").open()]
     assert len(answers) == 16
-    assert list((run / "tensorboard").rglob("events*"))
-    assert (run / "model" / "hyperparams.yaml").exists()
-    state = trained_weights(run)
+    asked = [row for row in answers if row["prompt"].startswith("question:")]
+    right = [row["answer"] in row["references"] for row in asked]
+    (line,) = [line for line in table if line["group"].endswith(", height")]
+    assert line["score"] == sum(right) / len(right)
+    assert {"commonest", "shuffled"} <= line.keys()
+    assert "(reference:" in (folder / "log.txt").read_text()
+    assert list((folder / "tensorboard").rglob("events*"))
+    assert (folder / "model" / "hyperparams.yaml").exists()
+    state = trained_weights(folder)
     assert not any(key.startswith(("lm.", "text_encoder.")) for key in state)
 
 
-def test_frozen_parts_are_bit_identical_after_training(main, arguments, tmp_path):
+def test_the_folder_of_a_run_holds_the_yaml_as_it_was_run(finished):
+    text = (finished[1] / "hyperparams.yaml").read_text()
+    tree = YAML().load(text)
+    assert tree["number_of_epochs"] == tree["epoch_counter"]["limit"] == 16
+    assert tree["batch_size"] == tree["train_dataloader_opts"]["batch_size"] == 4
+    assert tree["model"]["d_model"] == 16
+    assert "word_head" in tree["checkpointer"]["recoverables"]
+    assert not re.search(r"^(include:|[^#\n]*(!include|!ref))", text, re.MULTILINE)
+
+
+def test_frozen_parts_are_bit_identical_after_training(
+    main, arguments, finished, tmp_path
+):
     main(arguments("short", number_of_epochs=1))
-    main(arguments("long", number_of_epochs=3, lr=0.05))
-    for part in ("lm", "text_encoder"):
-        short = load_file(tmp_path / "short" / "model" / f"{part}.safetensors")
-        long = load_file(tmp_path / "long" / "model" / f"{part}.safetensors")
-        assert short.keys() == long.keys()
-        assert all(torch.equal(short[key], long[key]) for key in short)
-    short = load_file(tmp_path / "short" / "model" / "audio_mapper.safetensors")
-    long = load_file(tmp_path / "long" / "model" / "audio_mapper.safetensors")
-    assert not all(torch.equal(short[key], long[key]) for key in short)
+    short, long = tmp_path / "short" / "model", finished[1] / "model"
+    for part in ("lm", "text_encoder", "audio_mapper"):
+        a, b = (load_file(folder / f"{part}.safetensors") for folder in (short, long))
+        assert a.keys() == b.keys()
+        same = all(torch.equal(a[key], b[key]) for key in a)
+        assert same == (part != "audio_mapper"), part
 
 
-def test_a_finished_run_that_is_started_again_gives_the_same_table(main, arguments):
-    first = main(arguments())
-    assert main(arguments()) == first
+def test_a_finished_run_that_is_started_again_gives_the_same_table(main, finished):
+    arguments, folder, table = finished
+    epochs = len(losses(folder))
+    assert main(arguments) == table
+    assert len(losses(folder)) == epochs
 
 
 def finish(process, seconds=300):
@@ -125,3 +143,118 @@ def in_mid_epoch(folder):
 def test_a_wrong_option_is_named(main, arguments, options, message):
     with pytest.raises((FileNotFoundError, ValueError), match=message):
         main(arguments(**options))
+
+
+# What is scored is what is exported
+
+
+def test_the_best_checkpoint_is_exported_and_scored_not_the_newest(
+    main, arguments, tmp_path, monkeypatch
+):
+    true_losses = PengiBrain.mean_losses
+
+    def worse_every_epoch(brain):
+        return true_losses(brain) | {"loss": float(brain.hparams.epoch_counter.current)}
+
+    monkeypatch.setattr(PengiBrain, "mean_losses", worse_every_epoch)
+    main(arguments(number_of_epochs=3, lr=0.05))
+    folder = tmp_path / "run"
+    best, newest = (
+        torch.load(path / "pengi.ckpt", weights_only=True)
+        for path in sorted((folder / "save").glob("CKPT*"))
+    )
+    exported = load_file(folder / "model" / "audio_mapper.safetensors")
+    weights = {f"audio_mapper.{name}": value for name, value in exported.items()}
+    assert all(torch.equal(best[name], value) for name, value in weights.items())
+    assert not all(torch.equal(newest[name], value) for name, value in weights.items())
+
+    answered = [json.loads(line) for line in (folder / "test_answers.jsonl").open()]
+    model = AudioLanguageModel.from_hparams(
+        folder / "model", run_opts={"device": "cpu"}
+    )
+    asked = [[row[name] for row in answered] for name in ("wav", "prompt")]
+    written = [row["answer"] for row in answered]
+    assert model.generate_files(*asked, batch_size=4) == written
+
+
+def test_a_score_that_fails_leaves_the_exported_model(
+    main, arguments, tmp_path, monkeypatch
+):
+    def fail(*arguments):
+        raise RuntimeError("no scores today")
+
+    monkeypatch.setattr(run, "score_tasks", fail)
+    with pytest.raises(RuntimeError, match="no scores today"):
+        main(arguments(number_of_epochs=1))
+    load_folder(tmp_path / "run" / "model")  # strict
+
+
+def test_answers_are_kept_apart_by_the_weights_that_gave_them(tiny_folder, tmp_path):
+    folder = shutil.copytree(tiny_folder, tmp_path / "model")
+    hparams = {"export_folder": folder, "output_folder": tmp_path, "eval_batch_size": 2}
+    first = run.open_session(hparams, {"device": "cpu"})
+    again = run.open_session(hparams, {"device": "cpu"})
+    weights = load_file(folder / "audio_mapper.safetensors")
+    weights[min(weights)] += 1
+    save_file(weights, folder / "audio_mapper.safetensors")
+    other = run.open_session(hparams, {"device": "cpu"})
+    assert first.folder == again.folder != other.folder
+    assert first.settings == again.settings != other.settings
+
+
+# Manifests
+
+
+def write_csv(tones, folder, only=""):
+    """Write the manifests of tones as CSV, all rows or those with a field."""
+    folder.mkdir()
+    for split in ("train", "valid", "test"):
+        rows = json.loads((tones / f"{split}.json").read_text())
+        rows = {key: row for key, row in rows.items() if only in ("", *row)}
+        names = dict.fromkeys(["ID", *(name for row in rows.values() for name in row)])
+        with (folder / f"{split}.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, names)
+            writer.writeheader()
+            writer.writerows({"ID": key, **row} for key, row in rows.items())
+    return folder
+
+
+def test_csv_manifests_give_the_rows_of_json_ones(tones, tmp_path):
+    folder = write_csv(tones, tmp_path / "csv")
+    from_json, from_csv = (
+        run.prepare({"corpora": {"tones": {"manifest_folder": path}}})
+        for path in (tones, folder)
+    )
+    assert from_json == from_csv
+    assert {split: len(rows) for split, rows in from_csv.items()} == {
+        "train": 48,
+        "valid": 16,
+        "test": 16,
+    }
+
+
+@pytest.mark.parametrize("yaml", ["pengi.yaml", "pengi_base.yaml"])
+def test_clips_with_questions_alone_train_with_and_without_a_word_head(
+    main, arguments, tones, tmp_path, yaml
+):
+    options = {"grad_accumulation_factor": 1, "num_workers": 0, "n_sample_answer": 0}
+    folder = write_csv(tones, tmp_path / "questions", only="question")
+    table = main(arguments(yaml=yaml, folder=folder, number_of_epochs=1, **options))
+    assert {line["metric"] for line in table} == {"exact match"}
+    log = (tmp_path / "run" / "train_log.txt").read_text()
+    assert ("word_loss: 0.00" in log) == (yaml == "pengi.yaml")
+
+
+# Options
+
+
+def test_a_test_row_that_the_model_cannot_read_is_told_before_training(
+    main, arguments, tones, tmp_path
+):
+    folder = write_csv(tones, tmp_path / "questions", only="question")
+    text = (folder / "test.csv").read_text()
+    text = text.replace("is it high or low?", "why? " * 200, 1)
+    (folder / "test.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"tokens.*why\? why\?"):
+        main(arguments(folder=folder))
+    assert not (tmp_path / "run" / "train_log.txt").exists()

@@ -1,48 +1,88 @@
+"""A second loss for the audio encoder: the tokens of its clips' answers."""
+
 import math
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
-from pengi_plugin.training.words import WordHead
+from pengi_plugin.data.batch import PairBatch
+from pengi_plugin.data.dataset import ClipDataset
+from pengi_plugin.training.words import WordHead, add_clip_tokens, count_tokens
 
 
-def test_the_loss_is_the_mean_surprise_of_the_tokens_that_are_said():
+class Letters:
+    """A tokenizer of letters: their numbers in the alphabet."""
+
+    def encode_as_ids(self, text):
+        return [ord(letter) - 96 for letter in text]
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """Two clips: one with two rows of labels, one with a question alone."""
+    for name in "ab":
+        soundfile.write(tmp_path / f"{name}.wav", np.full(50, 0.25), 100)
+    labels = {"wav": f"{tmp_path}/a.wav", "task": "sound_events"}
+    asked = {"wav": f"{tmp_path}/b.wav", "task": "question_answering"}
+    rows = {
+        "a1": {**labels, "labels": "aaca"},
+        "a2": {**labels, "labels": "ba"},
+        "b1": {**asked, "question": "is it?", "answer": "yes"},
+    }
+    return ClipDataset(rows, 100, 1.0, Letters(), "z")
+
+
+def test_a_clips_tokens_are_those_of_its_answers_once_and_none_of_questions(dataset):
+    add_clip_tokens(dataset)
+    batch = PairBatch([dataset[0], dataset[1]])
+    assert [tokens.tolist() for tokens in batch.clip_tokens] == [[1, 2, 3], []]
+    assert count_tokens(dataset) == {1: 1, 2: 1, 3: 1}
+
+
+def test_clips_with_questions_alone_have_no_loss_and_leave_the_head_as_it_is(dataset):
+    add_clip_tokens(dataset)
+    batch = PairBatch([dataset[1], dataset[1]])
+    head = WordHead(d_embedding=2, vocab_size=30)
+    loss = head(torch.randn(2, 2), batch.clip_tokens)
+    assert loss.tolist() == [0.0, 0.0]
+    loss.mean().backward()
+    assert head.linear.weight.grad.abs().max() == 0
+
+
+def test_the_loss_is_the_mean_surprise_of_a_clips_tokens():
     head = WordHead(d_embedding=2, vocab_size=4)
     with torch.no_grad():
         head.linear.weight.copy_(torch.tensor([[1.0, 0], [2, 0], [0, 1], [0, 0]]))
         head.linear.bias.zero_()
     embedding = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
-    said = torch.tensor([[0, 1], [2, 0], [0, 0]])
-    mask = torch.tensor([[True, True], [True, False], [False, False]])
-    loss = head(embedding, said, mask)
+    loss = head(embedding, [torch.tensor(ids).long() for ids in ([0, 1], [2], [])])
     first = math.log(math.e + math.e**2 + 2) - 1.5
     second = math.log(math.e + 3) - 1
     assert loss.tolist() == pytest.approx([first, second, 0.0])
 
 
-def test_a_token_counts_by_how_rarely_it_is_said():
+def test_a_token_counts_by_how_rare_it_is():
     head = WordHead(d_embedding=2, vocab_size=4)
     head.weigh({0: 10, 1: 5, 3: 1}, n_clip=10)
-    embedding, said = torch.randn(1, 2), torch.tensor([[0, 1, 3]])
+    embedding, tokens = torch.randn(1, 2), torch.tensor([0, 1, 3])
     surprise = -head.linear(embedding).log_softmax(-1)[0]
     expected = math.log(2) * surprise[1] + math.log(10) * surprise[3]
     expected = expected / (math.log(2) + math.log(10))
-    loss = head(embedding, said, torch.ones(1, 3).bool())
-    torch.testing.assert_close(loss[0], expected)
-    everywhere = head(embedding, said[:, :1], torch.ones(1, 1).bool())
-    assert everywhere.item() == 0.0  # it tells nothing
+    torch.testing.assert_close(head(embedding, [tokens])[0], expected)
+    assert head(embedding, [tokens[:1]]).item() == 0.0  # all clips have it
 
 
 def test_it_learns_which_words_belong_to_which_embedding():
     torch.manual_seed(0)
     head = WordHead(d_embedding=8, vocab_size=50)
     embedding = torch.nn.functional.normalize(torch.randn(5, 8), dim=-1)
-    said = torch.tensor([[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]])
-    mask = torch.ones_like(said).bool()
+    tokens = torch.tensor([[1, 2], [3, 4], [5, 6], [7, 8], [9, 10]])
     optimizer = torch.optim.Adam(head.parameters(), 0.1)
     for _ in range(100):
         optimizer.zero_grad()
-        head(embedding, said, mask).mean().backward()
+        head(embedding, tokens).mean().backward()
         optimizer.step()
     best = head.linear(embedding).topk(2).indices.sort().values
-    assert torch.equal(best, said)
+    assert torch.equal(best, tokens)

@@ -1,0 +1,33 @@
+"""What holds for every recipe of the list in conftest.py."""
+
+import re
+
+
+def losses(log):
+    return [float(loss) for loss in re.findall(r"train loss: ([\d.e+-]+)", log)]
+
+
+def test_every_recipe_is_listed(root, listed_recipes):
+    found = {path.parent.name for path in root.glob("recipes/*/train.py")}
+    assert found == listed_recipes
+
+
+def test_a_recipe_says_how_it_is_run_and_what_it_gives(root, recipe):
+    name, yaml = recipe
+    command = f"python recipes/{name}/train.py hparams/{yaml}"
+    assert command in (root / "recipes" / name / "train.py").read_text()
+    assert command in (root / "recipes" / name / "README.md").read_text()
+    assert (root / "hparams" / yaml).is_file()
+
+
+def test_a_recipe_learns_exports_and_scores(recipe, main_of, arguments, tmp_path):
+    name, yaml = recipe
+    table = main_of(name)(arguments("out", yaml=yaml, number_of_epochs=3, lr=0.02))
+    assert all(line["n"] == 8 for line in table)
+    logs = list((tmp_path / "out").rglob("train_log.txt"))
+    assert logs
+    for log in logs:
+        assert losses(log.read_text())[-1] < 0.9 * losses(log.read_text())[0]
+        assert (log.parent / "model" / "hyperparams.yaml").is_file()
+        for form in ("md", "csv", "json"):
+            assert (log.parent / f"test_scores.{form}").stat().st_size > 0
