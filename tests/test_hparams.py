@@ -191,13 +191,3 @@ def test_an_unset_placeholder_is_named(root):
     text = read_hparams(root / "hparams" / "pengi_base.yaml")
     with pytest.raises(ValueError, match=r"'manifest_folder' is a !PLACEHOLDER"):
         load_hyperpyyaml(text)
-
-
-def test_the_benchmark_takes_the_clips_of_the_main_job(root):
-    def sizes(name):
-        lines = (root / "hparams" / name).read_text().splitlines()
-        names = ("n_train:", "n_valid:", "n_test:")
-        return {line for line in lines if line.startswith(names)}
-
-    assert len(sizes("pengi.yaml")) == 3
-    assert sizes("pengi.yaml") == sizes("benchmark.yaml")

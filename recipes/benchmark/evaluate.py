@@ -29,30 +29,28 @@ from pengi_plugin.protocols.benchmark import score_entry, unscored_line
 from pengi_plugin.protocols.session import Session
 from pengi_plugin.protocols.table import markdown, with_earlier, write_table
 from pengi_plugin.tasks import extend
+from pengi_plugin.training.hparams import YamlText, read_tree
 
 logger = logging.getLogger(__name__)
 
 
-def read_benchmark(path: str) -> io.StringIO:
+def read_benchmark(path: str) -> YamlText:
     """Return a YAML and the files of the folder of its name as one, for HyperPyYAML.
 
     The keys of ``benchmark/*.yaml`` are read as if they stood in ``benchmark.yaml``;
     the entries of their ``sets:`` are added to those there.
     """
-    yaml, tree = YAML(), {"sets": {}}
-    path = Path(path)
+    path, tree = Path(path), {"sets": {}}
     for file in (path, *sorted(path.with_suffix("").glob("*.yaml"))):
-        found = yaml.load(file) or {}
-        sets = found.pop("sets", None) or {}
+        found = read_tree(file)
+        sets = found.pop("sets", {})
         twice = (tree.keys() & found.keys()) | (tree["sets"].keys() & sets.keys())
         if twice:
             raise ValueError(f"{file}: {sorted(twice)} stand in another file already.")
         tree = {**tree, **found, "sets": {**tree["sets"], **sets}}
     text = io.StringIO()
-    yaml.dump(tree, text)
-    text.seek(0)
-    text.name = str(path)  # what !include: is relative to
-    return text
+    YAML().dump(tree, text)
+    return YamlText(text.getvalue(), path)
 
 
 def evaluate_set(name: str, entry: dict, session: Session, templates: dict):

@@ -4,12 +4,14 @@ import csv
 import importlib.util
 import inspect
 import json
+import re
 import shutil
 
 import pytest
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 
+from pengi_plugin.training.hparams import read_hparams
 from tests.tone_model import ToneModel, write_tone
 
 TONES = {500: "dog", 1500: "church bells"}
@@ -293,15 +295,22 @@ def test_esc50_has_its_fifty_classes(benchmark):
         assert classes == sorted(classes)
 
 
-def test_the_benchmark_renders_the_clips_of_the_main_job(benchmark, root):
-    """Neither YAML has a number of its own: both take the corpus module's."""
-    from pengi_plugin.corpora import general_midi
-
-    prepare = benchmark["sets"]["general_midi_notes"]["prepare"]
-    assert not {"n_train", "n_valid", "n_test"} & prepare.keywords.keys()
-    text = (root / "hparams" / "pengi.yaml").read_text()
-    for name in ("n_train", "n_valid", "n_test"):
-        constant = f"!name:pengi_plugin.corpora.general_midi.{name.upper()}"
-        assert f"\n{name}: {constant}" in text
-        default = inspect.signature(prepare.func).parameters[name].default
-        assert default == getattr(general_midi, name.upper()) > 0
+def test_the_benchmark_renders_the_clips_of_the_main_job(benchmark, root, tmp_path):
+    sizes = {"n_train", "n_valid", "n_test"}
+    overrides = {"output_folder": str(tmp_path), "model": "!include:model/tiny.yaml"}
+    overrides = "\n".join(f"{key}: {value}" for key, value in overrides.items())
+    text = read_hparams(root / "hparams" / "pengi.yaml")
+    corpus = load_hyperpyyaml(text, overrides)["corpora"]["general_midi"]
+    clips = []
+    for prepare in (
+        corpus["prepare"],
+        benchmark["sets"]["general_midi_notes"]["prepare"],
+    ):
+        call = inspect.signature(prepare.func).bind(**prepare.keywords)
+        call.apply_defaults()
+        clips.append({key: call.arguments[key] for key in sizes})
+    assert clips[0] == clips[1]
+    # Neither can differ: no number stands in either YAML.
+    for path in ("pengi.yaml", "benchmark/general_midi.yaml"):
+        text = (root / "hparams" / path).read_text()
+        assert not re.search(r"n_(train|valid|test): *\d", text), path
