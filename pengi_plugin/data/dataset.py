@@ -132,8 +132,8 @@ class ClipDataset(DynamicItemDataset):
         return random.Random(f"{self.seed} {self.epoch} {purpose} {item}")
 
     def _read(self, path: str) -> Tensor:
-        place = self._random("crop", path).random() if self.random_crop else 0.0
-        return read_clip(path, self.sample_rate, self.n_sample, place)
+        offset = self._random("crop", path).random() if self.random_crop else 0.0
+        return read_clip(path, self.sample_rate, self.n_sample, offset)
 
     def _draw(self, item: str, rows: list[dict]) -> list[dict]:
         drawn = rows

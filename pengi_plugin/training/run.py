@@ -23,7 +23,7 @@ from pengi_plugin.protocols.control import (
     group_of,
     shuffle_clips,
 )
-from pengi_plugin.storage.atomic import write_whole
+from pengi_plugin.storage.atomic import write_file
 from pengi_plugin.tasks import extend
 from pengi_plugin.training.brain import PengiBrain
 
@@ -224,9 +224,9 @@ def test(brain: PengiBrain, hparams: dict, rows: dict[str, dict]) -> list[dict]:
 def report(folder: Path, table: list[dict], answered: list[dict]) -> None:
     """Write a table of scores and all answers; print the table and a few answers."""
     for form in ("md", "csv", "json"):
-        write_whole(folder / f"test_scores.{form}", format_table(table, form))
+        write_file(folder / f"test_scores.{form}", format_table(table, form))
     lines = "".join(json.dumps(row) + "\n" for row in answered)
-    write_whole(folder / "test_answers.jsonl", lines)
+    write_file(folder / "test_answers.jsonl", lines)
     print(format_table(table, "md"))
     for row in answered[:: max(1, len(answered) // 12)]:
         print("{prompt} -> {answer} (reference: {references[0]})".format(**row))

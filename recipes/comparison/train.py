@@ -24,7 +24,7 @@ from pengi_plugin.metrics.bootstrap import bootstrap_interval
 from pengi_plugin.metrics.captioning import score_captions
 from pengi_plugin.metrics.text import token_f1
 from pengi_plugin.pretrained.folder import continue_from, load_pretrained
-from pengi_plugin.storage.atomic import write_whole
+from pengi_plugin.storage.atomic import write_file
 from pengi_plugin.training.run import fit, prepare, test
 
 TASK = "captioning"
@@ -125,8 +125,8 @@ def main(arguments: list[str]) -> list[dict] | None:
     if not if_main_process():
         return None
     table = compare(folder)
-    write_whole(folder / "table.json", json.dumps(table, indent=1) + "\n")
-    write_whole(folder / "table.md", as_markdown(table))
+    write_file(folder / "table.json", json.dumps(table, indent=1) + "\n")
+    write_file(folder / "table.md", as_markdown(table))
     print(as_markdown(table))
     return table
 
