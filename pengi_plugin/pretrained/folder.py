@@ -70,7 +70,7 @@ def file_in_folder(folder: FetchSource, file: str) -> FetchSource:
 
 
 def find_yaml(folder: FetchSource) -> Path:
-    """Return the path of a model's ``hyperparams.yaml``, fetched if it is on the hub."""
+    """Return the path of a model's ``hyperparams.yaml``; from the hub it is fetched."""
     kind, path = file_in_folder(folder, HPARAMS_FILE)
     if kind == FetchFrom.LOCAL:
         return Path(path)

@@ -18,12 +18,17 @@ def test_a_file_takes_the_place_of_another_whole(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
+def write_half(path):
+    """Write to a disk that is full before the end."""
+    path.write_text("half of it")
+    raise OSError("disk is full")
+
+
 def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("old")
     with pytest.raises(OSError, match="disk is full"), new_file(path) as unfinished:
-        unfinished.write_text("half of it")
-        raise OSError("disk is full")
+        write_half(unfinished)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
@@ -49,10 +54,9 @@ def test_a_folder_that_fails_leaves_the_old_one_and_nothing_else(tmp_path):
     path = tmp_path / "model"
     path.mkdir()
     (path / "hyperparams.yaml").write_text("old")
-    with pytest.raises(OSError, match="disk is full"):
-        with new_folder(path, replaces="hyperparams.yaml") as unfinished:
-            (unfinished / "hyperparams.yaml").write_text("new")
-            raise OSError("disk is full")
+    replacing = new_folder(path, replaces="hyperparams.yaml")
+    with pytest.raises(OSError, match="disk is full"), replacing as unfinished:
+        write_half(unfinished / "hyperparams.yaml")
     assert (path / "hyperparams.yaml").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
@@ -69,9 +73,9 @@ def test_a_folder_is_there_again_if_the_new_one_cannot_be_named(tmp_path, monkey
         return rename(self, target)
 
     monkeypatch.setattr(type(path), "rename", fail)
-    with pytest.raises(OSError, match="disk is full"):
-        with new_folder(path, replaces="hyperparams.yaml"):
-            pass
+    replacing = new_folder(path, replaces="hyperparams.yaml")
+    with pytest.raises(OSError, match="disk is full"), replacing:
+        pass
     assert (path / "hyperparams.yaml").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
 
@@ -88,7 +92,7 @@ def test_a_new_folder_keeps_subfolders_that_can_be_entered(tmp_path):
 def test_a_folder_that_holds_something_else_is_never_replaced(tmp_path, replaces):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("precious")
-    with pytest.raises(FileExistsError, match="there already and not empty"):
-        with new_folder(tmp_path / "mine", replaces):
-            pass
+    writing = new_folder(tmp_path / "mine", replaces)
+    with pytest.raises(FileExistsError, match="there already and not empty"), writing:
+        pass
     assert (tmp_path / "mine" / "notes.txt").read_text() == "precious"

@@ -157,7 +157,5 @@ def test_one_word_is_a_path_for_all_but_parts_of_models(caller):
 
 
 def test_a_file_is_no_models_folder():
-    with pytest.raises(
-        NotADirectoryError, match=r"model\.json is a file; give a model"
-    ):
+    with pytest.raises(NotADirectoryError, match=r"model\.json is a file; give"):
         find_folder("model.json")
