@@ -9,12 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from speechbrain.dataio import audio_io
 from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.interfaces import Pretrained
+from speechbrain.utils.data_utils import split_path
+from speechbrain.utils.fetching import fetch
 from torch import Tensor
 
-from pengi_plugin.data.audio import check_audio, fitted, mixed, read_clip
+from pengi_plugin.data.audio import (
+    mix_to_mono,
+    read_clip,
+    read_recording,
+    repeat_or_trim,
+)
 from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
 from pengi_plugin.decoders.sampling import PrefixSampler
@@ -23,8 +29,12 @@ from pengi_plugin.inference.classify import CLASSIFY_PROMPT, text_embeddings
 from pengi_plugin.inference.files import DESCRIBE_PROMPTS, FileAnswer
 from pengi_plugin.inference.texts import extended, one_each
 from pengi_plugin.lobes.packed import pack_linears
-from pengi_plugin.pretrained.folder import HPARAMS_FILE, place
-from pengi_plugin.storage.locate import is_remote
+from pengi_plugin.pretrained.folder import (
+    HPARAMS_FILE,
+    file_in_folder,
+    find_folder,
+)
+from pengi_plugin.storage.locate import locate
 
 __all__ = ["CLASSIFY_PROMPT", "DESCRIBE_PROMPTS", "AudioLanguageModel", "FileAnswer"]
 
@@ -134,7 +144,7 @@ class AudioLanguageModel(Pretrained):
             If weights do not fit the model; names them.
         """
         if isinstance(source, str | os.PathLike):
-            place(source, hparams_file)  # says what is missing
+            file_in_folder(find_folder(source), hparams_file)  # says what is missing
             source = str(Path(source).expanduser())
         return super().from_hparams(source, hparams_file, **kwargs)
 
@@ -160,25 +170,18 @@ class AudioLanguageModel(Pretrained):
         FileNotFoundError
             If a local file is not there.
         ValueError
-            If the file is not audio that soundfile reads.
+            If the file is not audio that soundfile reads, or holds no samples, or NaN
+            or infinite ones.
         """
-        path = str(path)
-        if is_remote(path):
-            return super().load_audio(path, savedir)
-        check_audio(path)
-        wav, rate = audio_io.load(path, channels_first=False)
-        return self.audio_normalizer(wav.to(self.device), rate)
+        path = _local_path(path, savedir)
+        return read_recording(path, self.hparams.sample_rate).to(self.device)
 
     def load_clip(self, path, savedir=None) -> Tensor:
         """Load what the model hears of a recording by itself: [n_sample].
 
         Of a long file only the beginning is read. Errors as ``load_audio``'s.
         """
-        path = str(path)
-        if is_remote(path):
-            wav = self.load_audio(path, savedir)[None]
-            return fitted(wav, torch.ones(1), self.n_sample)[0]
-        check_audio(path)
+        path = _local_path(path, savedir)
         return read_clip(path, self.hparams.sample_rate, self.n_sample).to(self.device)
 
     @property
@@ -187,8 +190,8 @@ class AudioLanguageModel(Pretrained):
         return round(self.hparams.clip_seconds * self.hparams.sample_rate)
 
     def _clips(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
-        wavs = mixed(wavs.to(self.device).float())
-        return fitted(wavs, wav_lens, self.n_sample)
+        wavs = mix_to_mono(wavs.to(self.device).float())
+        return repeat_or_trim(wavs, wav_lens, self.n_sample)
 
     # Encoding.
 
@@ -360,6 +363,17 @@ class AudioLanguageModel(Pretrained):
     score_answers = likelihood.score_answers
     classify_file = classify.classify_file
     classify_files = classify.classify_files
+
+
+def _local_path(path, savedir=None) -> str:
+    """Return a recording's path, fetched if it is on the web or the hub."""
+    location = locate(path, "https://...", "owner/name/file")
+    if location.path is not None:
+        return str(location.path)
+    source, file = location.repository, location.file
+    if location.url is not None:
+        source, file = split_path(location.url)
+    return str(fetch(file, source=source, savedir=savedir))
 
 
 def _full(wavs: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ reads: ``label`` or ``labels``, ``references``, ``number``, ``fold``.
 
 from collections.abc import Iterable, Mapping
 
-from pengi_plugin.tasks import TASKS, Template, apply
+from pengi_plugin.tasks import TASKS, Template
 
 #: Fields that hold a list, of one value where the manifest has one.
 LISTS = ("labels", "references")

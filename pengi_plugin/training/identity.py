@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pengi_plugin.storage.atomic import write_whole
+from pengi_plugin.storage.atomic import write_file
 
 #: Written into the folder of the checkpoints when a run starts for the first time.
 RUN_FILE = "run.json"
@@ -108,7 +108,7 @@ def check_same_run(folder: str | Path, settings: Mapping[str, object]) -> None:
     path = folder / RUN_FILE
     settings = json.loads(json.dumps(dict(settings)))
     if not path.exists():
-        write_whole(path, json.dumps(settings, indent=1, sort_keys=True) + "\n")
+        write_file(path, json.dumps(settings, indent=1, sort_keys=True) + "\n")
         return
     before = json.loads(path.read_text(encoding="utf-8"))
     pairs = {

@@ -28,7 +28,7 @@ from pengi_plugin.protocols.answer_log import fingerprint
 from pengi_plugin.protocols.session import Session, generated_answers
 from pengi_plugin.protocols.table import write_table
 from pengi_plugin.protocols.task_scores import score_tasks
-from pengi_plugin.storage.atomic import write_whole
+from pengi_plugin.storage.atomic import write_file
 from pengi_plugin.tasks import apply, extend
 from pengi_plugin.training.brain import PengiBrain
 from pengi_plugin.training.export import export_run
@@ -75,7 +75,7 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
     resolved = resolve_references(read_hparams(hparams_file), overrides).read()
     path = Path(hparams["output_folder"], HPARAMS_FILE)
     header = f"# {hparams_file} as it was run.\n# yamllint disable\n"
-    run_on_main(write_whole, args=[path, header + resolved])
+    run_on_main(write_file, args=[path, header + resolved])
     if hparams.get("pretrained_folder"):
         load_pretrained(hparams["model"]["pretrainer"], hparams["pretrained_folder"])
     if hparams.get("audio_encoder_init"):
@@ -321,7 +321,7 @@ def report_answers(path: Path, rows: list[dict], answers: list[str]) -> None:
         {**{name: row[name] for name in fields}, "answer": answer}
         for row, answer in zip(rows, answers, strict=True)
     ]
-    write_whole(path, "".join(json.dumps(row) + "\n" for row in answered))
+    write_file(path, "".join(json.dumps(row) + "\n" for row in answered))
     for row in answered[:: max(1, len(answered) // N_PRINTED)]:
         prompt, answer, reference = row["prompt"], row["answer"], row["references"][0]
         print(f"{prompt} -> {answer} (reference: {reference})")
