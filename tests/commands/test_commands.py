@@ -194,16 +194,16 @@ def test_search_options_that_cannot_be_are_refused_before_a_file_is_read(
 
 
 def test_paths_are_printed_exactly_as_given(
-    capsys, model_folder, recordings, monkeypatch
+    capsys, model_folder, recordings, tmp_path, monkeypatch
 ):
-    monkeypatch.chdir(recordings)
-    shutil.copy("a.wav", recordings / "a  song.wav")
+    shutil.copytree(recordings, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    shutil.copy("a.wav", "a  song.wav")
     paths = ["./a.wav", "deep/../b.wav", "a  song.wav", f"{recordings}//a.wav"]
     _, lines, _ = run(capsys, "ask", model_folder, "who?", *paths)
     assert [text.split("\t")[0] for text in lines] == paths
     _, lines, _ = run(capsys, "ask", model_folder, "who?", *paths, "--json")
     assert [item["file"] for item in json.loads("\n".join(lines))] == paths
-    (recordings / "a  song.wav").unlink()
 
 
 def test_a_bad_file_is_reported_at_the_end_and_the_others_are_answered(
