@@ -11,13 +11,7 @@ from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset, make_sampler
 from pengi_plugin.data.manifest import manifest_path, read_manifest
 from pengi_plugin.tasks import extend
-
-
-class Letters:
-    """A tokenizer of letters: their numbers in the alphabet."""
-
-    def encode_as_ids(self, text):
-        return [ord(letter) - 96 for letter in text]
+from tests.doubles import Letters
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pengi_plugin.lobes.text_encoder import (
     last_pooling,
     mean_pooling,
 )
+from tests.doubles import Letters
 
 BERT = {
     "model_type": "bert",
@@ -32,18 +33,10 @@ CLIP = {
 }
 
 
-class Letters:
-    """A tokenizer: a is 1, b is 2, ...; special tokens are 30 and 31."""
-
-    def encode_as_ids(self, text, add_special_tokens=False):
-        ids = [ord(letter) - 96 for letter in text if letter != " "]
-        return [30, *ids, 31] if add_special_tokens else ids
-
-
 @pytest.mark.parametrize("pooling", [mean_pooling, first_pooling, last_pooling])
 def test_padding_does_not_change_an_embedding(pooling):
     encoder = TextEncoder(Letters(), config=BERT, pooling=pooling)
-    together = encoder(["a dog barks", "rain"])
+    together = encoder(["thunder", "rain"])
     encoder.clear_cache()
     torch.testing.assert_close(encoder(["rain"])[0], together[1])
 
