@@ -122,7 +122,7 @@ class SequencePrefixMapper(nn.Module):
         super().__init__()
         self.d_model = d_model
         self.n_prefix = n_prefix
-        # Norm about 1, of the order of a token embedding's: beside a much larger prefix,
+        # Norm about 1, of the order of a token embedding's: beside a larger prefix,
         # what the LM's layers add would count for little.
         self.prefix_const = nn.Parameter(torch.randn(n_prefix, d_model) / d_model**0.5)
         self.layers = nn.ModuleList(
