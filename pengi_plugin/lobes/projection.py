@@ -28,6 +28,7 @@ class ProjectionHead(nn.Module):
 
     def __init__(self, d_in: int, d_embedding: int, dropout: float = 0.5):
         super().__init__()
+        self.d_embedding = d_embedding
         self.linear1 = nn.Linear(d_in, d_embedding, bias=False)
         self.linear2 = nn.Linear(d_embedding, d_embedding, bias=False)
         self.layer_norm = nn.LayerNorm(d_embedding)
