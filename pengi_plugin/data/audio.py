@@ -161,7 +161,7 @@ class Recording:
 
     def _open(self) -> None:
         if not isinstance(self._source, str):
-            self._source.seek(0)
+            self._source.seek(0)  # an opened file object may be anywhere
         try:
             self._file = _SequentialFile(self._source)
         except (soundfile.LibsndfileError, TypeError) as error:
@@ -236,6 +236,8 @@ class Recording:
 
     def _decode(self, start: int, n_frame: int) -> np.ndarray:
         """Return input samples from the file, mixed and checked."""
+        if start >= self._file.frames:
+            return np.zeros(0, dtype=np.float32)
         try:
             if start != self._next_frame:
                 n_preroll = min(N_PREROLL.get(self._file.format, 0), start)
@@ -273,7 +275,7 @@ class Recording:
             raise self._unreadable(error) from error
         finally:
             self.close()
-            self._open()  # no decoder is quite as new after a seek to the beginning
+            self._open()  # after a seek, MP3's decoder would round differently
         if declared < MAX_LENGTH:
             logger.warning(
                 "%s ends after %.2f s; its header says %.2f s.",
@@ -292,14 +294,14 @@ class Recording:
 class _SequentialFile(soundfile.SoundFile):
     """An audio file that is read on from where it is.
 
-    After every read, soundfile seeks to where the file already is. That is what makes
-    it fail at the end of a file without a declared length, and decode the sample
-    after it anew in compressed formats. It does so only with files that can be
-    sought in; ``seek`` works as ever.
+    After every read of a seekable file, soundfile seeks to the position that the file
+    already has. In compressed formats that restarts the decoder, and at the end of a
+    file without a declared length it is an error. Here no file counts as seekable;
+    ``seek`` works all the same.
     """
 
     def seekable(self) -> bool:
-        """Say no, which is what leaves out the seek after a read."""
+        """Return False, so that ``read`` does not seek."""
         return False
 
 

@@ -109,6 +109,14 @@ def test_a_part_of_a_recording_has_the_samples_of_the_whole(name, new_rate, tmp_
         assert torch.equal(wav, whole[start : start + n])
 
 
+def test_behind_the_end_there_is_nothing(ramp):
+    for new_rate in (100, 40):
+        with Recording(ramp, new_rate) as recording:
+            assert len(recording.read(recording.n_sample - 5)) == 5
+            assert len(recording.read(recording.n_sample, 10)) == 0
+            assert len(recording.read(recording.n_sample + 9999)) == 0
+
+
 def test_a_file_object_is_read_as_a_path_is_and_messages_use_its_name(tmp_path):
     path = write_noise(tmp_path / "a.flac", 2.0, 22050)
     content = path.read_bytes()
