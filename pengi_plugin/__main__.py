@@ -1,7 +1,6 @@
-"""The command line: words in, calls of the package, results on standard output.
+"""The command line: ``pengi COMMAND ...``, or ``python -m pengi_plugin COMMAND ...``.
 
-Each command is a module of ``commands``: its first line shows its usage,
-``add_arguments`` declares its words, ``run`` carries it out.
+Each command is a module of ``commands``.
 """
 
 import argparse
@@ -20,18 +19,18 @@ def main(arguments: list[str] | None = None) -> int:
     Arguments
     ---------
     arguments : list of str
-        Words behind ``pengi``; those of the command line if None.
+        Arguments of ``pengi``; those of the command line if None.
 
     Returns
     -------
     status : int
         0; 1 if some files could not be read; 2 if nothing could be done.
     """
-    given = make_parser().parse_args(arguments)
+    args = make_parser().parse_args(arguments)
     try:
-        return given.run(given)
+        return args.run(args)
     except USER_ERRORS as error:
-        print(f"pengi {given.command}: {error}", file=sys.stderr)
+        print(f"pengi {args.command}: {error}", file=sys.stderr)
         return 2
 
 

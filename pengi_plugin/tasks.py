@@ -1,8 +1,8 @@
-"""Task templates: a row of words in, a prompt and an answer out.
+"""Task templates: the fields of a manifest row in, a prompt and an answer out.
 
-Every task is text in, text out (Deshmukh et al., NeurIPS 2023, section 3.2 and
-Table 1). ``TASKS`` is that table; a user adds lines to it in YAML, see
-``extend``. Lists of words are joined with commas.
+Every task is text generation from a clip and a prompt (Deshmukh et al., NeurIPS
+2023, section 3.2 and Table 1). ``TASKS`` is that table; a YAML's ``tasks`` adds to
+it, see ``extend``. A field that is a list is joined with commas.
 """
 
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ from typing import NamedTuple
 
 
 class Template(NamedTuple):
-    """How one task is put into words.
+    """The prompt and the answer of one task; ``{name}`` stands for a row's field.
 
     Arguments
     ---------
     prompt : str
-        What the model is asked; ``{field}`` stands for a field of the row.
+        Text given to the model with the clip.
     answer : str
-        What it should write.
+        Text that the model learns to generate.
     source : str
-        Where the wording comes from.
+        Where the wording is published.
     reconstructed : bool
-        True where we could not confirm that the authors used this wording.
+        True if we could not confirm that the authors used this wording.
     """
 
     prompt: str
@@ -31,7 +31,7 @@ class Template(NamedTuple):
     reconstructed: bool = False
 
     def fields(self) -> set[str]:
-        """Return the names of the fields that a row must have.
+        """Return the names of the fields that a row of this task must have.
 
         Example
         -------
@@ -61,17 +61,22 @@ TASKS: dict[str, Template] = {
 
 
 def extend(tasks: Mapping[str, Mapping | Template] | None = None) -> dict:
-    """Return ``TASKS`` with a user's templates added or put in their place.
+    """Return ``TASKS`` with further templates; one of the same name replaces ours.
 
     Arguments
     ---------
     tasks : dict
-        Name -> ``{prompt: ..., answer: ...}`` as a YAML holds it, or a Template.
+        Name -> ``{prompt: ..., answer: ...}`` as in a YAML, or a Template.
 
     Returns
     -------
     templates : dict
         Name -> Template.
+
+    Raises
+    ------
+    ValueError
+        If a template lacks ``prompt`` or ``answer``, or has an unknown key.
 
     Example
     -------
@@ -87,7 +92,7 @@ def extend(tasks: Mapping[str, Mapping | Template] | None = None) -> dict:
             if missing or unknown:
                 raise ValueError(
                     f"Task {name!r} has the keys {sorted(words)}; give it prompt and "
-                    "answer, and if you like source and reconstructed."
+                    "answer, and optionally source and reconstructed."
                 )
             words = Template(**words)
         templates[name] = words
@@ -97,21 +102,21 @@ def extend(tasks: Mapping[str, Mapping | Template] | None = None) -> dict:
 def apply(
     task: str, fields: Mapping, templates: Mapping[str, Template] = TASKS
 ) -> tuple[str, str]:
-    """Put a row into words.
+    """Fill the templates of a task with a row's fields.
 
     Arguments
     ---------
     task : str
         Name of the task.
     fields : dict
-        The words of a manifest row; ``id`` names it in errors.
+        The fields of a manifest row; errors quote its ``id``.
     templates : dict
         Name -> Template.
 
     Returns
     -------
     prompt, answer : str
-        What to ask about the clip, and what to answer.
+        The text given to the model, and the text that it learns to generate.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What all tests share: no network, one thread, the reference data if present."""
+"""Shared by all tests: no network, one thread, the released model's golden outputs."""
 
 import functools
 import importlib.util
@@ -28,22 +28,22 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Return the folder of reference outputs and recordings beside the project."""
+    """Return the folder of recordings and vocabularies that are not in the project."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
-        pytest.skip(f"no reference data at {folder}")
+        pytest.skip(f"needs data that are not in the project, in {folder}")
     return folder
 
 
 @pytest.fixture(scope="session")
-def reference(shared) -> Path:
+def reference() -> Path:
     """Return the folder with the golden outputs of the released code."""
-    return shared / "reference"
+    return ROOT / "tests" / "golden"
 
 
 @pytest.fixture(scope="session")
 def pseudo(reference):
-    """Return the module that makes pseudo checkpoints and waves."""
+    """Return the module that makes the weights and recordings of the golden outputs."""
     path = reference / "pseudo_checkpoint.py"
     spec = importlib.util.spec_from_file_location("pseudo_checkpoint", path)
     module = importlib.util.module_from_spec(spec)

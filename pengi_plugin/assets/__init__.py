@@ -1,7 +1,7 @@
-"""Package data: the name of an asset in, the folder that holds its files out.
+"""Package data: the name of an asset in, the folder with its files out.
 
-``mini_lm`` is the language model of the embedded default; its README is its
-model card.
+``mini_lm`` is the language model of the embedded default (its README is its model
+card); ``released`` holds the templates from which converted folders are written.
 """
 
 from pathlib import Path
@@ -19,6 +19,11 @@ def folder(name: str) -> str:
     -------
     str
         Path of its folder.
+
+    Raises
+    ------
+    ValueError
+        If there is no such asset.
 
     Example
     -------

@@ -1,56 +1,29 @@
-"""pengi ask MODEL PROMPT FILE..."""
+"""pengi ask MODEL PROMPT FILE...
+
+Prints the answer to one prompt about each file, or about each window of each file.
+"""
 
 import argparse
+from collections.abc import Iterator
 
 from pengi_plugin.commands.files import find_files
 from pengi_plugin.commands.model import add_files, load_model
-from pengi_plugin.commands.report import (
-    answer_rows,
-    each,
-    outcomes,
-    report,
-)
+from pengi_plugin.commands.report import USER_ERRORS, answer_rows, report
 
-
-def run(given) -> int:
-    """Answer one prompt about each file, in batches."""
-    model = load_model(given)
-    files = find_files(given.files)
-    search = {name: getattr(given, name) for name in SEARCH}
-    search = {name: value for name, value in search.items() if value is not None}
-    if given.all_windows:
-
-        def answer_windows(path):
-            options = {"window": "all", "batch_size": given.batch_size, **search}
-            return model.generate_file(path, given.prompt, **options)
-
-        return report(given, files, each(answer_windows, files), window_rows)
-    answers = model.answer_files(files, given.prompt, given.batch_size, **search)
-    return report(given, files, outcomes(answers), answer_rows)
-
-
-#: Options of ``ask`` that are handed on to the search: (type, help).
+#: Options that are passed to the search: (type, help).
 SEARCH = {
-    "beam_size": (int, "hypotheses kept at a time; 1 is greedy"),
+    "beam_size": (int, "hypotheses of a beam search; 1 is greedy search"),
     "max_new_tokens": (int, "longest answer, in tokens"),
     "temperature": (float, "draw the answer at random, at this temperature"),
     "top_k": (int, "draw among the k most likely tokens"),
-    "top_p": (float, "draw among the most likely tokens that have this share"),
-    "seed": (int, "what is drawn follows from this number"),
+    "top_p": (float, "draw among the most likely tokens of this total probability"),
+    "seed": (int, "random seed"),
 }
 
 
-def window_rows(windows: list[tuple[float, float, str]]) -> list[dict]:
-    """Return a row per window, times in seconds."""
-    return [
-        {"start": round(start, 3), "end": round(end, 3), "answer": answer}
-        for start, end, answer in windows
-    ]
-
-
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    command.add_argument("model")
+    """Declare the arguments of the command."""
+    command.add_argument("model", help="folder or hub name")
     command.add_argument("prompt")
     add_files(command)
     command.add_argument(
@@ -60,3 +33,37 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     for name, (kind, text) in SEARCH.items():
         command.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer one prompt about each file, in batches."""
+    model = load_model(args)
+    files = find_files(args.files)
+    search = {name: getattr(args, name) for name in SEARCH}
+    search = {name: value for name, value in search.items() if value is not None}
+    model.make_searcher(**search)  # refuses wrong options before any file is read
+    if args.all_windows:
+        return report(args, files, window_answers(model, args, files, search), windows)
+    answers = model.answer_files(files, args.prompt, args.batch_size, **search)
+    return report(args, files, answers, answer_rows)
+
+
+def window_answers(model, args, files: list[str], search: dict) -> Iterator:
+    """Yield the answers about all windows of each file, as ``FileAnswer``."""
+    from pengi_plugin.inference import FileAnswer
+
+    options = {"window": "all", "batch_size": args.batch_size, **search}
+    for file in files:
+        try:
+            answers = model.generate_file(file, args.prompt, **options)
+            yield FileAnswer(file, args.prompt, answers, None)
+        except USER_ERRORS as error:
+            yield FileAnswer(file, args.prompt, None, error)
+
+
+def windows(answers: list[tuple[float, float, str]]) -> list[dict]:
+    """Return a row per window, times in seconds."""
+    return [
+        {"start": round(start, 3), "end": round(end, 3), "answer": answer}
+        for start, end, answer in answers
+    ]

@@ -1,25 +1,32 @@
-"""pengi convert CHECKPOINT.pth OUTPUT_FOLDER"""
+"""pengi convert CHECKPOINT.pth OUTPUT_FOLDER
+
+Turns a released checkpoint into a model's folder and prints the folder's path.
+"""
 
 import argparse
 
 
-def run(given) -> int:
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    command.add_argument("checkpoint", help="released file, such as base.pth")
+    command.add_argument("output_folder")
+    command.add_argument(
+        "--lm-tokenizer", help="folder of GPT-2's tokenizer; else from the hub"
+    )
+    command.add_argument(
+        "--text-tokenizer", help="folder of CLIP's tokenizer; else from the hub"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
     """Turn a released checkpoint into a model's folder."""
     from pengi_plugin.conversion.convert import convert
 
-    options = {
-        "lm_tokenizer": given.lm_tokenizer,
-        "text_tokenizer": given.text_tokenizer,
+    tokenizers = {
+        "lm_tokenizer": args.lm_tokenizer,
+        "text_tokenizer": args.text_tokenizer,
     }
-    options = {name: value for name, value in options.items() if value is not None}
-    convert(given.checkpoint, given.output_folder, **options)
-    print(given.output_folder)
+    tokenizers = {name: value for name, value in tokenizers.items() if value}
+    convert(args.checkpoint, args.output_folder, **tokenizers)
+    print(args.output_folder)
     return 0
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    command.add_argument("checkpoint")
-    command.add_argument("output_folder")
-    command.add_argument("--lm-tokenizer", help="folder of GPT-2's; else from the hub")
-    command.add_argument("--text-tokenizer", help="folder of CLIP's; else from the hub")

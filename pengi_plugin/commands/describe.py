@@ -1,25 +1,24 @@
-"""pengi describe MODEL FILE..."""
+"""pengi describe MODEL FILE...
+
+Prints one description of each file: its answers to several prompts, joined.
+"""
 
 import argparse
 
 from pengi_plugin.commands.files import find_files
 from pengi_plugin.commands.model import add_files, load_model
-from pengi_plugin.commands.report import (
-    answer_rows,
-    outcomes,
-    report,
-)
-
-
-def run(given) -> int:
-    """Join the answers to several prompts about each file, in batches."""
-    model = load_model(given)
-    files = find_files(given.files)
-    descriptions = model.describe_files(files, given.batch_size)
-    return report(given, files, outcomes(descriptions), answer_rows)
+from pengi_plugin.commands.report import answer_rows, report
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    command.add_argument("model")
+    """Declare the arguments of the command."""
+    command.add_argument("model", help="folder or hub name")
     add_files(command)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Join the answers to several prompts about each file, in batches."""
+    model = load_model(args)
+    files = find_files(args.files)
+    descriptions = model.describe_files(files, args.batch_size)
+    return report(args, files, descriptions, answer_rows)

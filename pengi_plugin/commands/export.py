@@ -1,18 +1,21 @@
-"""pengi export RUN_FOLDER OUTPUT_FOLDER"""
+"""pengi export RUN_FOLDER OUTPUT_FOLDER
+
+Turns the output folder of a training into a model's folder and prints its path.
+"""
 
 import argparse
 
 
-def run(given) -> int:
+def add_arguments(command: argparse.ArgumentParser) -> None:
+    """Declare the arguments of the command."""
+    command.add_argument("run_folder", help="output_folder of the training's YAML")
+    command.add_argument("output_folder")
+
+
+def run(args: argparse.Namespace) -> int:
     """Turn a training run into a model's folder."""
     from pengi_plugin.training.export import export_run
 
-    export_run(given.run_folder, given.output_folder)
-    print(given.output_folder)
+    export_run(args.run_folder, args.output_folder)
+    print(args.output_folder)
     return 0
-
-
-def add_arguments(command: argparse.ArgumentParser) -> None:
-    """Declare what the command takes."""
-    command.add_argument("run_folder")
-    command.add_argument("output_folder")

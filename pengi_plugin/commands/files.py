@@ -1,17 +1,27 @@
-"""Words of the command line in, audio files out."""
+"""Files, folders and patterns of the command line in, paths of audio files out."""
 
 import glob
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
-#: Files that are taken from a folder.
+#: Endings of the files that are taken from a folder.
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".au")
 
 
-def find_files(words: Iterable[str]) -> list[str]:
-    """Return files in order: a folder stands for its audio files, a pattern for its.
+def find_files(arguments: Iterable[str]) -> list[str]:
+    """Return the paths of audio files, in the order of the arguments.
 
-    A word that is neither stays, and is reported as a file that is not there.
+    Arguments
+    ---------
+    arguments : list of str
+        A file is returned as it is given; a folder stands for all audio files in it,
+        and a pattern (``*.wav``) for the files that match it. An argument that is
+        none of these is returned too, so that it is reported as a missing file.
+
+    Returns
+    -------
+    files : list of str
 
     Raises
     ------
@@ -19,21 +29,26 @@ def find_files(words: Iterable[str]) -> list[str]:
         If a folder holds no audio file.
     """
     files = []
-    for word in words:
-        path = Path(word).expanduser()
-        if path.is_dir():
-            found = sorted(
-                str(file)
-                for file in path.rglob("*")
-                if file.suffix.lower() in AUDIO_SUFFIXES
-            )
-            if not found:
-                raise ValueError(
-                    f"{word} holds no audio files ({', '.join(AUDIO_SUFFIXES)})."
-                )
-        elif path.exists():
-            found = [str(path)]
+    for argument in arguments:
+        path = os.path.expanduser(argument)
+        if os.path.isdir(path):
+            files += files_of_folder(path)
+        elif os.path.exists(path):
+            files.append(path)
         else:
-            found = sorted(glob.glob(str(path), recursive=True)) or [word]
-        files += found
+            files += sorted(glob.glob(path, recursive=True)) or [argument]
     return files
+
+
+def files_of_folder(folder: str) -> list[str]:
+    """Return the audio files of a folder and its subfolders, sorted."""
+    paths = [
+        str(path)
+        for path in Path(folder).rglob("*")
+        if path.suffix.lower() in AUDIO_SUFFIXES
+    ]
+    if not paths:
+        raise ValueError(
+            f"{folder} holds no audio files ({', '.join(AUDIO_SUFFIXES)})."
+        )
+    return sorted(paths)

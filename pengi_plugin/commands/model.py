@@ -1,23 +1,23 @@
-"""What all commands about a model and audio files share."""
+"""Arguments and the model of the commands about audio files."""
 
 import argparse
 
 
-def load_model(given):
-    """Load the model of a folder or hub name to a device."""
-    from pengi_plugin.inference import AudioLanguageModel
-
-    run_opts = {"device": given.device} if given.device else None
-    return AudioLanguageModel.from_hparams(source=given.model, run_opts=run_opts)
-
-
 def add_files(command: argparse.ArgumentParser) -> None:
-    """Add what all commands about audio files take."""
+    """Declare the arguments of all commands about audio files."""
     command.add_argument("files", nargs="+", help="files, folders or patterns")
     command.add_argument(
-        "--batch-size", type=int, default=8, help="clips that are heard at a time"
+        "--batch-size", type=int, default=8, help="clips that are encoded at a time"
     )
     command.add_argument("--json", action="store_true", help="print one JSON list")
     command.add_argument(
-        "--device", help="such as cpu or cuda:1; else the best there is"
+        "--device", help="such as cpu or cuda:1; a GPU if there is one by default"
     )
+
+
+def load_model(args: argparse.Namespace):
+    """Load the model of a folder or hub name to a device."""
+    from pengi_plugin.inference import AudioLanguageModel
+
+    run_opts = {"device": args.device} if args.device else None
+    return AudioLanguageModel.from_hparams(source=args.model, run_opts=run_opts)

@@ -1,63 +1,58 @@
-"""Answers about files in, lines on standard output out."""
+"""Answers about files in, lines or JSON on standard output out."""
 
+import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from tqdm import tqdm
 
-#: Errors that say what is wrong with a file, a folder or an argument.
+#: Errors whose message tells the user what is wrong.
 USER_ERRORS = (OSError, ValueError, RuntimeError)
 
 
-def each(function: Callable, files: Iterable[str]) -> Iterator[tuple]:
-    """Yield (result, None) or (None, error) of a function for each file."""
-    for file in files:
-        try:
-            yield function(file), None
-        except USER_ERRORS as error:
-            yield None, error
+def report(
+    args: argparse.Namespace, files: list[str], answers: Iterable, rows: Callable
+) -> int:
+    """Print the answers as they come, in order; then the files that failed.
 
-
-def outcomes(answers: Iterable) -> Iterator[tuple]:
-    """Yield (answer, None) or (None, error) of each ``FileAnswer``."""
-    for item in answers:
-        yield item.answer, item.error
-
-
-def report(given, files: list[str], results: Iterable[tuple], rows: Callable) -> int:
-    """Print results as they come, in order, and in the end the files at fault.
+    A line holds the path as given, and the values of a row, separated by tabs; white
+    space in a value becomes one space. With ``--json``, a list of all rows is
+    printed at the end, with the errors among them.
 
     Arguments
     ---------
-    given : argparse.Namespace
-        Whether ``json`` is asked for.
+    args : argparse.Namespace
+        Has ``command`` and ``json``.
     files : list of str
-        What the results are about.
-    results : iterable of (object, Exception)
-        A result or an error for each file.
+        Paths as given.
+    answers : iterable of FileAnswer
+        One per file, in the same order.
     rows : callable
-        A result -> dicts; each becomes a line of its values.
+        An answer -> list of dict, one per line.
+
+    Returns
+    -------
+    status : int
+        0, or 1 if a file failed.
     """
-    errors = {}
-    objects = []
-    progress = tqdm(results, total=len(files), unit="file", file=sys.stderr)
-    for file, (result, error) in zip(files, progress, strict=True):
-        if error is not None:
-            errors[file] = error
-            objects.append({"file": file, "error": str(error)})
+    objects, errors = [], []
+    progress = tqdm(answers, total=len(files), unit="file", file=sys.stderr)
+    for file, answer in zip(files, progress, strict=True):
+        if answer.error is not None:
+            errors.append((file, answer.error))
+            objects.append({"file": file, "error": str(answer.error)})
             continue
-        lines = [{"file": file} | row for row in rows(result)]
-        objects += lines
-        if not given.json:
-            for line in lines:
-                fields = (" ".join(str(field).split()) for field in line.values())
+        for row in rows(answer.answer):
+            objects.append({"file": file, **row})
+            if not args.json:
+                values = (" ".join(str(value).split()) for value in row.values())
                 progress.clear()
-                print("\t".join(fields), flush=True)
-    if given.json:
+                print(file, *values, sep="\t", flush=True)
+    if args.json:
         print(json.dumps(objects, indent=2, ensure_ascii=False))
-    for file, error in errors.items():
-        print(f"pengi {given.command}: {file}: {error}", file=sys.stderr)
+    for file, error in errors:
+        print(f"pengi {args.command}: {file}: {error}", file=sys.stderr)
     return 1 if errors else 0
 
 

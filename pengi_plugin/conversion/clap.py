@@ -18,12 +18,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from huggingface_hub import hf_hub_download
 from torch import Tensor
 from transformers import AutoConfig, ClapAudioModelWithProjection
 
 from pengi_plugin.lobes.audio_encoder import AudioEncoder
 from pengi_plugin.lobes.htsat import HTSAT
+from pengi_plugin.storage.locate import download, locate
 
 #: MS-CLAP's or released Pengi's name -> HTSAT's name, in order.
 MS_CLAP_RENAMES = ((r"^audio_encoder\.base\.htsat\.", ""),)
@@ -52,15 +52,14 @@ NOT_LEARNED = (
 )
 UNUSED_HEADS = (r"^tscam_conv\.", r"^head\.")
 
-WEIGHT_FILES = (".pth", ".pt", ".ckpt", ".bin", ".safetensors")
-HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)+")
+#: Names on the hub of one of each family.
 EXAMPLES = "microsoft/msclap/CLAP_weights_2023.pth or laion/clap-htsat-unfused"
 
 
 def load_clap(audio_encoder: AudioEncoder, source: str) -> None:
     """Load a CLAP checkpoint's audio encoder into ours, strictly.
 
-    The projection is not loaded: it starts afresh.
+    The projection is not loaded; it keeps its initial weights.
 
     Arguments
     ---------
@@ -69,12 +68,13 @@ def load_clap(audio_encoder: AudioEncoder, source: str) -> None:
     source : str
         An MS-CLAP 2023 file, a folder that transformers' ``ClapModel`` or
         ``ClapAudioModelWithProjection`` saved, or either on the hub:
-        ``owner/repository/file.pth`` or ``owner/repository``.
+        ``owner/name/file.pth`` or ``owner/name``.
 
     Raises
     ------
     FileNotFoundError
-        If the source is neither here nor on the hub.
+        If the source is a path and nothing is there (see ``storage.locate``), or
+        the hub does not have it.
     ValueError
         If it holds no HTSAT, or one whose names or shapes differ; names them.
     """
@@ -84,43 +84,16 @@ def load_clap(audio_encoder: AudioEncoder, source: str) -> None:
             "A CLAP checkpoint is loaded into an HTSAT; this audio encoder is a "
             f"{type(htsat).__name__}."
         )
-    place = locate(source)
-    if isinstance(place, Path) and place.is_file():
-        weights = ms_clap_weights(read_checkpoint(place), source)
+    location = locate(source, "owner/name", "owner/name/file")
+    path = location.path
+    if location.file:
+        path = download(location.repository, location.file)
+    if path and path.is_file():
+        weights = ms_clap_weights(read_checkpoint(path), source)
     else:
-        weights = laion_weights(str(place))
+        weights = laion_weights(str(location))
     check_fit(htsat.state_dict(), weights, source)
     htsat.load_state_dict(weights)
-
-
-def locate(source: str) -> Path | str:
-    """Return the path of a local or downloaded source, or its hub name.
-
-    A path that exists comes first; what does not and does not look like a hub name
-    (or begins with a folder that is here) is a missing path.
-    """
-    source = str(source)
-    path = Path(source).expanduser()
-    if path.exists():
-        return path
-    parts = source.split("/")
-    is_file = path.suffix in WEIGHT_FILES
-    fits = len(parts) > 2 if is_file else len(parts) == 2
-    is_name = HUB_NAME.fullmatch(source) and fits
-    if not is_name or Path(parts[0]).exists():
-        raise FileNotFoundError(
-            f"There is no {source} in {Path.cwd()}. Give the path of a CLAP "
-            f"checkpoint, or a name on the hub such as {EXAMPLES}."
-        )
-    if not is_file:
-        return source
-    try:
-        return Path(hf_hub_download("/".join(parts[:2]), "/".join(parts[2:])))
-    except OSError as error:  # huggingface_hub's own errors are OSErrors
-        raise FileNotFoundError(
-            f"{source} is not a path here and could not be fetched from the hub: "
-            f"{error}"
-        ) from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -188,8 +161,8 @@ def laion_weights(source: str) -> dict[str, Tensor]:
     audio = config.audio_config if config.model_type == "clap" else config
     if audio.enable_fusion:
         raise ValueError(
-            f"{source} is a LAION-CLAP with feature fusion, for which HTSAT has no "
-            "place. Take one without, such as laion/clap-htsat-unfused."
+            f"{source} is a LAION-CLAP with feature fusion, which HTSAT cannot "
+            "hold. Take one without, such as laion/clap-htsat-unfused."
         )
     model, report = ClapAudioModelWithProjection.from_pretrained(
         source, config=audio, dtype=torch.float32, output_loading_info=True

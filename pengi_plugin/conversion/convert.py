@@ -167,7 +167,7 @@ def parts_of(
     absent = [name for name in names if name not in weights]
     if absent:
         logger.warning(
-            "The checkpoint holds no %s (and so on, %d keys): zeros take their place.",
+            "The checkpoint holds no %s (and so on, %d keys): zeros are used.",
             absent[0],
             len(absent),
         )
@@ -233,7 +233,7 @@ def save_text_tokenizer(source: str | os.PathLike, sizes: dict, folder: Path) ->
 
 
 def check_vocabulary(tokenizer: HFTokenizer, n_embedding: int, source: str) -> None:
-    """Raise ValueError if a tokenizer has ids that the model does not know."""
+    """Raise ValueError if a tokenizer has ids that the model has no embedding for."""
     if len(tokenizer) > n_embedding:
         raise ValueError(
             f"The tokenizer of {source} has {len(tokenizer)} tokens, the checkpoint "

@@ -1,6 +1,7 @@
 """Names and shapes of a released checkpoint in, its sizes out, or its faults by name.
 
-The tables are in ``released``; this file counts, solves and compares.
+The tables are in ``released``. This file counts layers, infers the size that each
+word of the tables stands for, and compares every shape with the table.
 """
 
 import re
@@ -49,7 +50,7 @@ def check_layout(shapes: Shapes) -> tuple[dict, list[str]]:
     rows = expand(layout, counts)
     biases = [name for name in rows if re.fullmatch(released.ZERO_IF_ABSENT, name)]
     all_absent = not any(name in shapes for name in biases)
-    sizes, faults = solve(rows, shapes)
+    sizes, faults = infer_sizes(rows, shapes)
     optional = expand(derived, counts)
     if all_absent:
         optional |= {name: rows.pop(name) for name in biases}
@@ -80,8 +81,8 @@ def merged(first: Layout, second: Layout) -> Layout:
 def count(prefix: str, rows: dict[str, str], names: Iterable[str]) -> list[int]:
     """Count how often a group of rows occurs, for instance layers.
 
-    A layer counts if at least half of its rows are there, so that one stray or one
-    missing key is named as such.
+    A layer counts if at least half of its rows are there, so that a single unexpected
+    or missing key is reported as such.
 
     Returns
     -------
@@ -141,36 +142,39 @@ def indices(counts: list[int], n_number: int) -> list[tuple[int, ...]]:
     return [(first, n) for first, most in enumerate(counts) for n in range(most)]
 
 
-def solve(rows: dict[str, str], shapes: Shapes) -> tuple[dict[str, int], list[str]]:
-    """Find the size that each word stands for: what most shapes say.
+def infer_sizes(
+    rows: dict[str, str], shapes: Shapes
+) -> tuple[dict[str, int], list[str]]:
+    """Find the size that each word stands for: the one that most shapes imply.
 
-    Taking the majority means that a wrong shape is blamed on its own key, not on
-    all the others. Words inside products are heard in the second round.
+    Taking the commonest means that a wrong shape is reported under its own key, not
+    under all the others. Words inside products follow in the second pass, when the
+    other factors are known.
 
     Returns
     -------
     sizes : dict
         Word -> size.
     faults : list of str
-        Words on which the shapes are of two minds.
+        Words for which two sizes are implied equally often.
     """
     sizes: dict[str, int] = {}
     for _ in range(2):
-        votes = defaultdict(lambda: defaultdict(list))
+        implied = defaultdict(lambda: defaultdict(list))
         for name, row in rows.items():
             terms = row.split()
             if len(terms) != len(shapes.get(name, [None] * (len(terms) + 1))):
                 continue
             for term, size in zip(terms, shapes[name]):
-                for word, value in readings(term, size, sizes):
-                    votes[word][value].append(name)
+                for word, value in implied_sizes(term, size, sizes):
+                    implied[word][value].append(name)
         sizes = {
-            word: max(said, key=lambda value: len(said[value]))
-            for word, said in votes.items()
+            word: max(names_of, key=lambda value: len(names_of[value]))
+            for word, names_of in implied.items()
         }
     faults = []
-    for word, said in votes.items():
-        most = sorted(said.items(), key=lambda item: -len(item[1]))[:2]
+    for word, names_of in implied.items():
+        most = sorted(names_of.items(), key=lambda item: -len(item[1]))[:2]
         if len(most) == 2 and len(most[0][1]) == len(most[1][1]):
             faults.append(
                 f"{word} is "
@@ -197,27 +201,27 @@ def attention_sizes(sizes: dict[str, int]) -> dict[str, int]:
     return {"window": window, "n_token": window**2, **n_window}
 
 
-def readings(term: str, size: int, known: dict[str, int]) -> list[tuple[str, int]]:
-    """Return what a term of a given size says about its words.
+def implied_sizes(term: str, size: int, known: dict[str, int]) -> list[tuple[str, int]]:
+    """Return the sizes of a term's words that follow from the size of the term.
 
     Example
     -------
-    >>> readings("3*d_model", 24, {})
+    >>> implied_sizes("3*d_model", 24, {})
     [('d_model', 8)]
-    >>> readings("n_prefix*d_model", 24, {})
+    >>> implied_sizes("n_prefix*d_model", 24, {})
     []
-    >>> readings("n_prefix*d_model", 24, {"n_prefix": 3, "d_model": 7})
+    >>> implied_sizes("n_prefix*d_model", 24, {"n_prefix": 3, "d_model": 7})
     [('n_prefix', 0), ('d_model', 8)]
     """
     factors = term.split("*")
     words = [factor for factor in factors if not factor.isdigit()]
-    said = []
+    sizes = []
     for word in words:
         others = [f for f in factors if f != word]
         if all(other.isdigit() or other in known for other in others):
             divisor = prod(value_of(other, known) for other in others)
-            said.append((word, size // divisor if size % divisor == 0 else 0))
-    return said
+            sizes.append((word, size // divisor if size % divisor == 0 else 0))
+    return sizes
 
 
 def value_of(factor: str, sizes: dict[str, int]) -> int:
@@ -238,7 +242,7 @@ def compare(
         if row is None:
             faults.append(f"{name} is unexpected")
             continue
-        expected = [spell(term, sizes) for term in row.split()]
+        expected = [evaluate(term, sizes) for term in row.split()]
         if expected != [str(size) for size in shape]:
             faults.append(
                 f"{name} has shape {list(shape)}, not [{', '.join(expected)}]"
@@ -246,7 +250,7 @@ def compare(
     return faults
 
 
-def spell(term: str, sizes: dict[str, int]) -> str:
+def evaluate(term: str, sizes: dict[str, int]) -> str:
     """Return a term's size as text, or the term if a word is unknown."""
     factors = term.split("*")
     if all(factor.isdigit() or factor in sizes for factor in factors):

@@ -192,7 +192,7 @@ DERIVED_OF_TEXT_ENCODER = {
     "caption_encoder.": {"base.embeddings.position_ids": "1 n_text_position"},
 }
 
-#: In every file of the authors. Where *all* are absent, zeros take their place.
+#: In every file of the authors. Where *all* are absent, zeros are used.
 ZERO_IF_ABSENT = r"caption_decoder\.gpt\.transformer\.h\.\d+\.attn\.c_attn\.bias"
 
 #: Names that other files need for a prefix above.

@@ -1,6 +1,7 @@
 """ESC-50: 2000 recordings of 5 s in 50 classes; the official folder in, manifests out.
 
-Every recording has a row for sound events (its class) and one for captioning.
+Every recording has two rows: ``sound_events`` (its class) and ``captioning`` (a
+sentence made of its class).
 
 Reference: K. J. Piczak, *ESC: Dataset for Environmental Sound Classification*, ACM
 Multimedia 2015. Get it from https://github.com/karolpiczak/ESC-50 (600 MB).
@@ -15,10 +16,13 @@ from pathlib import Path
 
 from pengi_plugin.data.manifest import check_files, is_prepared, write_manifests
 
+#: Raise it when rows change: manifests of an older version are then written again.
 VERSION = 1
+#: Length of every recording.
 SECONDS = 5.0
 
-#: One of this many source recordings is for validation, where no fold is.
+#: Without a validation fold, every tenth source recording of the training folds is for
+#: validation: about 160 recordings, enough to compare checkpoints.
 VALID_EVERY = 10
 
 
@@ -31,16 +35,16 @@ def prepare_esc50(
     """Write ``train.json``, ``valid.json`` and ``test.json``.
 
     A second call with the same arguments does nothing. Files that are missing,
-    empty, truncated or not 5 s long are listed in ``left_out.csv``.
+    empty, truncated or not 5 s long are left out and listed in ``left_out.csv``.
 
     Arguments
     ---------
     data_folder : str
         The official folder: ``meta/esc50.csv`` and ``audio/``.
     manifest_folder : str
-        Where the manifests go.
+        Where the manifests are written.
     test_fold : int
-        The fold that is held out.
+        The fold for the test.
     valid_fold : int
         The fold for validation; None: about a tenth of the source recordings of
         the training folds.
@@ -87,7 +91,7 @@ def read_meta(path: Path) -> list[dict]:
         )
     with path.open(newline="", encoding="utf-8") as file:
         clips = list(csv.DictReader(file))
-    for number, clip in enumerate(clips, start=2):
+    for number, clip in enumerate(clips, start=2):  # line 1 holds the column names
         missing = {"filename", "fold", "category", "src_file"} - clip.keys()
         if missing:
             raise ValueError(f"{path} has no column {', '.join(sorted(missing))}.")
@@ -100,7 +104,7 @@ def read_meta(path: Path) -> list[dict]:
 
 
 def split_of(clip: Mapping, test_fold: int, valid_fold: int | None = None) -> str:
-    """Return the split of a recording; those of one source are in the same.
+    """Return the split of a recording; all clips of one source share a split.
 
     Example
     -------
@@ -112,8 +116,9 @@ def split_of(clip: Mapping, test_fold: int, valid_fold: int | None = None) -> st
         return "test"
     if valid_fold is not None:
         return "valid" if fold == valid_fold else "train"
-    source = zlib.crc32(clip["src_file"].encode())
-    return "valid" if source % VALID_EVERY == 0 else "train"
+    # A checksum, so that the split is the same on every machine and in any order.
+    checksum = zlib.crc32(clip["src_file"].encode())
+    return "valid" if checksum % VALID_EVERY == 0 else "train"
 
 
 def rows_of(clip: Mapping, duration: float) -> dict[str, dict]:
@@ -135,14 +140,14 @@ def rows_of(clip: Mapping, duration: float) -> dict[str, dict]:
     }
     captions = captions_of(clip["category"])
     caption = captions[zlib.crc32(name.encode()) % len(captions)]
-    words = {
+    fields = {
         "events": {"task": "sound_events", "labels": [label_of(clip["category"])]},
         "caption": {"task": "captioning", "caption": caption, "references": captions},
     }
-    return {f"{name}_{key}": {**common, **row} for key, row in words.items()}
+    return {f"{name}_{key}": {**common, **row} for key, row in fields.items()}
 
 
-#: Official category -> how a sentence calls the sound.
+#: Official category -> noun phrase of its captions.
 PHRASES = {
     "airplane": "an airplane",
     "breathing": "someone breathing",
@@ -196,7 +201,7 @@ PHRASES = {
     "wind": "wind",
 }
 
-
+#: Templates of the captions; the checksum of a recording's name chooses one.
 CAPTIONS = (
     "the sound of {phrase}",
     "{phrase} can be heard",
@@ -221,7 +226,7 @@ CLASSES = [label_of(category) for category in PHRASES]
 
 
 def captions_of(category: str) -> list[str]:
-    """Return every caption of an official category.
+    """Return all captions of an official category.
 
     Example
     -------
@@ -232,6 +237,6 @@ def captions_of(category: str) -> list[str]:
 
 
 def sentences() -> list[str]:
-    """Return every label and caption of the corpus."""
+    """Return all labels and captions of the corpus."""
     labels = [label_of(category) for category in PHRASES]
     return labels + [text for name in PHRASES for text in captions_of(name)]

@@ -1,27 +1,58 @@
-"""Recordings of any length in, clips of the model's length out, nothing random."""
+"""Audio files of any rate, channels and length in, mono waveforms at one rate out.
 
-import math
-from functools import lru_cache
+This is the one reader of training, inference and evaluation. A ``Recording`` is a
+file seen as one waveform at the model's rate, of which any part can be read; a clip,
+a window and the whole are such parts, so that all of them hold the same samples.
+Nothing here is random.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+import numpy as np
 import soundfile
 import torch
 from torch import Tensor
-from torchaudio.transforms import Resample
+
+from pengi_plugin.data.resample import make_resampler
+
+logger = logging.getLogger(__name__)
+
+#: What can be opened: a path, or a file object whose position can be set.
+AudioSource = str | os.PathLike | BinaryIO
+
+#: Input samples that are read at a time where all of a file is read.
+BLOCK = 1 << 18
+
+#: libsndfile gives the largest count there is where a header has no length.
+MAX_LENGTH = 1 << 60
+
+#: A higher sampling rate (Hz) is a damaged header; ultrasound recorders reach this.
+MAX_RATE = 1_000_000
+
+#: After a seek, libsndfile may decode the first block of an Ogg file wrongly. So it
+#: is decoded from so many samples earlier: the longest block of Vorbis.
+N_PREROLL = {"OGG": 8192}
 
 
-def mixed(wavs: Tensor) -> Tensor:
-    """Mix channels to mono: [batch, sample, channel] -> [batch, sample].
+def mix_to_mono(wavs: Tensor) -> Tensor:
+    """Average channels: [batch, sample, channel] -> [batch, sample].
 
     Example
     -------
-    >>> mixed(torch.tensor([[[1.0, 0.0], [0.0, 0.0]]]))
+    >>> mix_to_mono(torch.tensor([[[1.0, 0.0], [0.0, 0.0]]]))
     tensor([[0.5000, 0.0000]])
     """
-    return wavs.mean(-1) if wavs.dim() == 3 else wavs
+    if wavs.dim() < 3:
+        return wavs
+    # Channel by channel, so that the order of the sum does not depend on the length.
+    return sum(wavs.unbind(-1)) / wavs.shape[-1]
 
 
-def fitted(wavs: Tensor, wav_lens: Tensor, n_sample: int) -> Tensor:
+def repeat_or_trim(wavs: Tensor, wav_lens: Tensor, n_sample: int) -> Tensor:
     """Repeat short recordings to ``n_sample`` samples, keep the beginning of long ones.
 
     Arguments
@@ -45,7 +76,8 @@ def fitted(wavs: Tensor, wav_lens: Tensor, n_sample: int) -> Tensor:
 
     Example
     -------
-    >>> fitted(torch.tensor([[1, 2, 0], [3, 4, 5]]), torch.tensor([2 / 3, 1]), 5)
+    >>> wavs = torch.tensor([[1, 2, 0], [3, 4, 5]])
+    >>> repeat_or_trim(wavs, torch.tensor([2 / 3, 1]), 5)
     tensor([[1, 2, 1, 2, 1],
             [3, 4, 5, 3, 4]])
     """
@@ -54,8 +86,8 @@ def fitted(wavs: Tensor, wav_lens: Tensor, n_sample: int) -> Tensor:
         raise ValueError(
             f"A recording is empty; lengths are {lengths.tolist()} samples."
         )
-    place = torch.arange(n_sample, device=wavs.device) % lengths[:, None]
-    return wavs.gather(1, place)
+    index = torch.arange(n_sample, device=wavs.device) % lengths[:, None]
+    return wavs.gather(1, index)
 
 
 def window_starts(n_sample: int, n_window: int) -> list[int]:
@@ -75,82 +107,294 @@ def window_starts(n_sample: int, n_window: int) -> list[int]:
     return [*range(0, last, n_window), last]
 
 
-def check_audio(path: str) -> None:
-    """Say what is wrong with a file that holds no sound.
+class Recording:
+    """An audio file as a mono waveform at a given rate, read part by part.
+
+    Only what is asked for is read and kept, so a recording may be hours long. The
+    samples of a part do not depend on how the recording is divided into parts: they
+    are bit-identical to those of the whole. (MP3 alone: after a jump to another part
+    of the file, its decoder rounds differently by up to 1.2e-7.)
+
+    Arguments
+    ---------
+    source : str, Path or file object
+        The file, of any format that soundfile reads: WAV, FLAC, OGG, MP3 and more.
+    sample_rate : int
+        Of the waveform, in Hz.
+    name : str
+        What messages call the file; by default its path.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     ValueError
-        If soundfile cannot read it, or it is empty.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"There is no file {path}.")
-    try:
-        n_frame = soundfile.info(path).frames
-    except soundfile.LibsndfileError as error:
-        raise ValueError(
-            f"{path} cannot be read as audio ({error.error_string}) Formats are those "
-            "of soundfile: WAV, FLAC, OGG, MP3 and more, but not AAC or M4A."
-        ) from error
-    if n_frame == 0:
-        raise ValueError(f"{path} holds no samples.")
+        If soundfile cannot read it. While samples are read: if the file is damaged,
+        or samples are NaN or infinite.
 
-
-def read_clip(
-    path: str | Path, sample_rate: int, n_sample: int, place: float = 0.0
-) -> Tensor:
-    """Read a clip of fixed length from a file of any rate, channels and length.
-
-    Channels are mixed; a short file is repeated; of a long one only the part that is
-    needed is read.
-
-    Arguments
-    ---------
-    path : str
-        The file, of any format that soundfile reads.
-    sample_rate : int
-        Of the result, in Hz.
-    n_sample : int
-        Length of the result.
-    place : float
-        Where a long file is cropped: 0 its beginning, 1 its end.
-
-    Returns
+    Example
     -------
-    clip : torch.Tensor
-        [n_sample]
+    >>> path = getfixture("tmp_path") / "stereo.wav"
+    >>> soundfile.write(path, np.zeros((44100, 2)), 44100)
+    >>> with Recording(path, 16000) as recording:
+    ...     recording.n_sample, recording.read(start=15000).shape
+    (16000, torch.Size([1000]))
+    """
+
+    def __init__(self, source: AudioSource, sample_rate: int, name: str | None = None):
+        is_path = isinstance(source, str | os.PathLike)
+        if is_path and not Path(source).is_file():
+            raise FileNotFoundError(f"There is no file {source}.")
+        self.name = name or str(source)
+        self.sample_rate = sample_rate
+        self._source = str(source) if is_path else source
+        self._n_frame: int | None = None
+        self._open()
+        self.rate = self._file.samplerate
+        if not 0 < self.rate <= MAX_RATE:
+            self.close()
+            raise ValueError(
+                f"{self.name} has a sampling rate of {self.rate} Hz; the highest that "
+                f"is read is {MAX_RATE} Hz. Its header may be damaged."
+            )
+        self._resampler = make_resampler(self.rate, sample_rate)
+
+    def _open(self) -> None:
+        if not isinstance(self._source, str):
+            self._source.seek(0)
+        try:
+            self._file = _SequentialFile(self._source)
+        except (soundfile.LibsndfileError, TypeError) as error:
+            raise self._unreadable(error) from error
+        self._next_frame = 0  # the input sample that the decoder gives next
+        # The input samples that were read last, and the index of the first of them.
+        self._block, self._block_start = np.zeros(0, dtype=np.float32), 0
+
+    def __enter__(self) -> "Recording":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    @property
+    def n_sample(self) -> int:
+        """Length of the waveform, in samples at the given rate.
+
+        A file whose header tells no length, or that ends before it, is decoded once
+        to count its samples.
+        """
+        if self._n_frame is None:
+            self._n_frame = self._count_frames()
+        return self._resampler.output_length(self._n_frame)
+
+    def read(self, start: int = 0, n_sample: int | None = None) -> Tensor:
+        """Read a part of the waveform.
+
+        Arguments
+        ---------
+        start : int
+            Its first sample, at the given rate.
+        n_sample : int
+            Its length; None for all that follows.
+
+        Returns
+        -------
+        wav : torch.Tensor
+            [n_sample], or fewer where the recording ends before.
+        """
+        if n_sample is not None:
+            return torch.from_numpy(self._read(start, start + n_sample))
+        n_block = self._resampler.output_length(BLOCK)
+        parts = []
+        while not parts or len(parts[-1]) == n_block:
+            parts.append(self._read(start, start + n_block))
+            start += n_block
+        return torch.from_numpy(np.concatenate(parts))
+
+    def _read(self, start: int, stop: int) -> np.ndarray:
+        first, last = self._resampler.input_range(start, stop)
+        return self._resampler(self._read_frames(first, last), first, start, stop)
+
+    def _read_frames(self, start: int, stop: int) -> np.ndarray:
+        """Return input samples as mono [stop - start]; fewer at the file's end.
+
+        What the last call has read is taken from memory, so that parts in order are
+        read without a seek, although the filter makes them overlap.
+        """
+        end = self._block_start + len(self._block)
+        if not self._block_start <= start <= end:
+            self._block, self._block_start, end = self._block[:0], start, start
+        kept = self._block[start - self._block_start :]
+        if stop > end:
+            kept = np.concatenate([kept, self._decode(end, stop - end)])
+        self._block, self._block_start = kept, start
+        return kept[: stop - start]
+
+    def _decode(self, start: int, n_frame: int) -> np.ndarray:
+        """Return input samples from the file, mixed and checked."""
+        try:
+            if start != self._next_frame:
+                n_preroll = min(N_PREROLL.get(self._file.format, 0), start)
+                self._file.seek(start - n_preroll)
+                self._file.read(n_preroll, dtype="float32")
+            frames = self._file.read(n_frame, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise self._unreadable(error) from error
+        self._next_frame = start + len(frames)
+        wav = mix_to_mono(torch.from_numpy(frames)[None])[0].numpy()
+        is_finite = np.isfinite(wav)
+        if not is_finite.all():
+            second = (start + int(is_finite.argmin())) / self.rate
+            raise ValueError(
+                f"{self.name} has samples that are NaN or infinite, the first of them "
+                f"at {second:.3f} s; repair the file or leave it out."
+            )
+        return wav
+
+    def _count_frames(self) -> int:
+        """Return the number of input samples: the header's if the last one is there."""
+        declared = self._file.frames
+        if declared == 0:
+            return 0
+        try:
+            if declared < MAX_LENGTH:
+                self._file.seek(declared - 1)
+                if len(self._file.read(1)):
+                    return declared
+            self._file.seek(0)
+            counted = 0
+            while n_read := len(self._file.read(BLOCK, dtype="float32")):
+                counted += n_read
+        except soundfile.LibsndfileError as error:
+            raise self._unreadable(error) from error
+        finally:
+            self.close()
+            self._open()  # no decoder is quite as new after a seek to the beginning
+        if declared < MAX_LENGTH:
+            logger.warning(
+                "%s ends after %.2f s; its header says %.2f s.",
+                *(self.name, counted / self.rate, declared / self.rate),
+            )
+        return counted
+
+    def _unreadable(self, error: Exception) -> ValueError:
+        reason = getattr(error, "error_string", str(error))
+        return ValueError(
+            f"{self.name} cannot be read as audio ({reason}) Formats are those of "
+            "soundfile: WAV, FLAC, OGG, MP3 and more, but not AAC or M4A."
+        )
+
+
+class _SequentialFile(soundfile.SoundFile):
+    """An audio file that is read on from where it is.
+
+    After every read, soundfile seeks to where the file already is. That is what makes
+    it fail at the end of a file without a declared length, and decode the sample
+    after it anew in compressed formats. It does so only with files that can be
+    sought in; ``seek`` works as ever.
+    """
+
+    def seekable(self) -> bool:
+        """Say no, which is what leaves out the seek after a read."""
+        return False
+
+
+def read_recording(
+    source: AudioSource, sample_rate: int, name: str | None = None
+) -> Tensor:
+    """Read all of a recording: [sample]. Arguments and errors are ``Recording``'s.
 
     Raises
     ------
     ValueError
-        If the file cannot be read or holds nothing.
+        Also if it holds no samples.
     """
-    try:
-        with soundfile.SoundFile(str(path)) as file:
-            rate = file.samplerate
-            wanted = math.ceil(n_sample * rate / sample_rate)
-            if file.frames > wanted:
-                file.seek(round(place * (file.frames - wanted)))
-            wav = file.read(wanted, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise ValueError(
-            f"{path} cannot be read ({error.error_string}); prepare the corpus again: "
-            "preparation lists such files and leaves them out."
-        ) from error
+    with Recording(source, sample_rate, name) as recording:
+        return _some(recording.read(), recording.name)
+
+
+def read_clip(
+    source: AudioSource,
+    sample_rate: int,
+    n_sample: int,
+    offset: float = 0.0,
+    name: str | None = None,
+) -> Tensor:
+    """Read a clip of fixed length: a part of a long recording, a short one repeated.
+
+    Arguments
+    ---------
+    source : str, Path or file object
+        As of ``Recording``, and so are the errors.
+    sample_rate : int
+        Of the result, in Hz.
+    n_sample : int
+        Length of the result.
+    offset : float
+        Where a long recording is cropped: 0 is its beginning, 1 its end.
+    name : str
+        What messages call the file; by default its path.
+
+    Returns
+    -------
+    clip : torch.Tensor
+        [n_sample]; with ``start`` the sample at which it begins, these are samples
+        ``start : start + n_sample`` of ``read_recording``, bit by bit.
+
+    Raises
+    ------
+    ValueError
+        Also if the recording holds no samples.
+    """
+    with Recording(source, sample_rate, name) as recording:
+        start = 0
+        if offset > 0:
+            start = round(offset * max(recording.n_sample - n_sample, 0))
+        wav = _some(recording.read(start, n_sample), recording.name)
+    if len(wav) == n_sample:
+        return wav
+    return repeat_or_trim(wav[None], torch.ones(1), n_sample)[0]
+
+
+def read_windows(
+    source: AudioSource, sample_rate: int, n_sample: int, name: str | None = None
+) -> Iterator[tuple[int, Tensor]]:
+    """Read a recording of any length window by window, of which one is in memory.
+
+    Arguments
+    ---------
+    source : str, Path or file object
+        As of ``Recording``, and so are the errors.
+    sample_rate : int
+        Of the windows, in Hz.
+    n_sample : int
+        Length of a window.
+    name : str
+        What messages call the file; by default its path.
+
+    Yields
+    ------
+    start : int
+        First sample of the window; see ``window_starts``.
+    wav : torch.Tensor
+        [n_sample]; fewer if the whole recording is shorter.
+
+    Raises
+    ------
+    ValueError
+        Also if the recording holds no samples.
+    """
+    with Recording(source, sample_rate, name) as recording:
+        for start in window_starts(recording.n_sample, n_sample):
+            yield start, _some(recording.read(start, n_sample), recording.name)
+
+
+def _some(wav: Tensor, name: str) -> Tensor:
+    """Return a waveform that is not empty."""
     if not len(wav):
-        raise ValueError(f"{path} holds no samples; leave it out of the manifest.")
-    clip = torch.from_numpy(wav)
-    clip = clip.mean(1) if wav.shape[1] > 1 else clip[:, 0]
-    if rate != sample_rate:
-        clip = resampler(rate, sample_rate)(clip)
-    if len(clip) < n_sample:
-        clip = clip.repeat(-(-n_sample // len(clip)))
-    return clip[:n_sample]
-
-
-@lru_cache(maxsize=16)
-def resampler(rate: int, new_rate: int) -> Resample:
-    """Return torchaudio's resampler, its filter computed once."""
-    return Resample(rate, new_rate)
+        raise ValueError(f"{name} holds no samples; leave it out.")
+    return wav

@@ -19,7 +19,7 @@ import soundfile
 from speechbrain.dataio.dataio import load_data_csv, load_data_json
 from tqdm import tqdm
 
-from pengi_plugin.storage.atomic import write_whole
+from pengi_plugin.storage.atomic import write_file
 
 logger = logging.getLogger(__name__)
 
@@ -192,7 +192,7 @@ def write_manifests(
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([("wav", "reason"), *sorted(left_out.items())])
-    write_whole(folder / LEFT_OUT, text.getvalue())
+    write_file(folder / LEFT_OUT, text.getvalue())
     if left_out:
         path, reason = next(iter(sorted(left_out.items())))
         logger.warning(
@@ -205,9 +205,9 @@ def write_manifests(
             f"{folder / LEFT_OUT} for the reasons."
         )
     for split in SPLITS:
-        write_whole(folder / f"{split}.json", json.dumps(splits[split], indent=1))
+        write_file(folder / f"{split}.json", json.dumps(splits[split], indent=1))
     record = {"data_root": str(Path(data_root).resolve()), "arguments": arguments}
-    write_whole(folder / RECORD, json.dumps(record, indent=1))
+    write_file(folder / RECORD, json.dumps(record, indent=1))
     sizes = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
     logger.info("Wrote %s: %s rows.", folder, sizes)
 

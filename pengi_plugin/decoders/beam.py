@@ -12,30 +12,32 @@ from speechbrain.decoders.seq2seq import AlivedHypotheses, S2SBeamSearcher
 from speechbrain.utils.data_utils import undo_padding
 from torch import Tensor, nn
 
-from pengi_plugin.decoders.limits import check_limits
+from pengi_plugin.decoders.limits import check_count, check_limits
+from pengi_plugin.decoders.options import SearchOptions
 from pengi_plugin.decoders.top import top_k
 
 
-class PrefixBeamSearcher(S2SBeamSearcher):
+class PrefixBeamSearcher(SearchOptions, S2SBeamSearcher):
     """Search the best continuation of each prefix with a beam.
 
     A hypothesis is scored by the average of its tokens' log-probabilities, the end
     mark included (``length_normalization``), or by their sum. The search of a clip
     is over when ``beam_size`` hypotheses have ended; at the limit of new tokens,
-    unended ones are answers too, with every token they have.
+    unended hypotheses are answers too, with all of their tokens. A beam of 1 is
+    greedy search.
 
     Arguments
     ---------
     lm : torch.nn.Module
-        A ``PrefixLM``, or whatever has its ``prefill``, ``step`` and ``vocab_size``.
+        A ``PrefixLM``, or a module with its ``prefill``, ``step`` and ``vocab_size``.
     eos_index : int
         The token that ends an answer.
     beam_size : int
-        Hypotheses kept of each clip. May exceed the vocabulary.
+        Hypotheses kept for each clip. May exceed the vocabulary.
     max_new_tokens : int
-        Steps at most, the end mark included.
+        Largest number of tokens, the end mark included.
     min_new_tokens : int
-        Tokens before an end mark is allowed.
+        Number of tokens before an end mark is allowed.
     scorer : speechbrain.decoders.scorer.ScorerBuilder
         Adds to the scores of the next tokens; see SpeechBrain. A scorer with a
         memory of its own keeps finished clips in the batch.
@@ -70,13 +72,15 @@ class PrefixBeamSearcher(S2SBeamSearcher):
         return_topk: bool = False,
     ):
         check_limits(lm, eos_index, max_new_tokens, min_new_tokens)
-        if not 1 <= topk <= beam_size:
+        check_count("beam_size", beam_size)
+        check_count("topk", topk)
+        if topk > beam_size:
             raise ValueError(
-                "beam_size and topk must be at least 1, and topk at most beam_size; "
+                "topk must be at most beam_size; "
                 f"got topk={topk}, beam_size={beam_size}."
             )
         super().__init__(
-            bos_index=eos_index,  # never read: the prefix takes its place
+            bos_index=eos_index,  # not used: the LM reads the prefix first
             eos_index=eos_index,
             min_decode_ratio=0.0,
             max_decode_ratio=1.0,
@@ -133,7 +137,7 @@ class PrefixBeamSearcher(S2SBeamSearcher):
             enc_states,
             enc_lens,
         ) = self.init_beam_search_data(enc_states, wav_len)
-        found = ended  # of all items; ``ended`` will be of those still searched
+        found = ended  # of all items; ``ended`` is of those still searched
         for step in range(self.max_decode_steps):
             (
                 hyps,
@@ -158,24 +162,24 @@ class PrefixBeamSearcher(S2SBeamSearcher):
                 enc_lens,
                 step,
             )
-            going = self._items_going_on(hyps, ended)
-            if not going:
+            unfinished = self._unfinished_items(hyps, ended)
+            if not unfinished:
                 break
-            if len(going) < self.batch_size and may_narrow(scorer_memory):
-                memory[1].keep(torch.tensor(going, device=tokens.device))
-                hyps, tokens, scores = self._narrow(going, hyps, tokens, scores)
-                ended = [ended[item] for item in going]
+            if len(unfinished) < self.batch_size and has_no_memory(scorer_memory):
+                memory[1].keep(torch.tensor(unfinished, device=tokens.device))
+                hyps, tokens, scores = self._keep(unfinished, hyps, tokens, scores)
+                ended = [ended[item] for item in unfinished]
         self._fill_alived_hyps_with_eos_token(hyps, ended, scores)
         return self._answers(found)
 
-    # What SpeechBrain asks of a searcher.
+    # Methods that SpeechBrain's search calls.
 
     def set_n_out(self) -> int:
         """Return the size of the vocabulary."""
         return self.lm.vocab_size
 
     def change_max_decoding_length(self, min_decode_steps, max_decode_steps):
-        """Count new tokens, whatever the length of the prefix."""
+        """Return the limits in new tokens, which the prefix does not change."""
         return self.min_new_tokens, self.max_new_tokens
 
     def _update_reset_memory(self, enc_states, enc_lens):
@@ -198,12 +202,12 @@ class PrefixBeamSearcher(S2SBeamSearcher):
         return logits.log_softmax(-1, dtype=torch.float32), (None, state), None
 
     def permute_mem(self, memory, index):
-        """Let each beam go on from row ``index`` [batch * beam]."""
+        """Let each beam continue the row ``index`` [batch * beam]."""
         beams = index.view(self.batch_size, self.beam_size)
         memory[1].reorder(beams - self.beam_offset[:, None])
         return memory
 
-    # Bookkeeping, where SpeechBrain's is slow or loses something.
+    # Bookkeeping, where SpeechBrain's is slow or loses the last token.
 
     def _compute_scores_and_next_inp_tokens(self, alived_hyps, log_probs, step):
         """Choose the best beams among the best continuations of each."""
@@ -211,9 +215,9 @@ class PrefixBeamSearcher(S2SBeamSearcher):
         n_best = best.shape[1]
         totals = alived_hyps.sequence_scores[:, None] + best
         totals = totals.view(self.batch_size, -1)
-        totals, place = totals.topk(self.beam_size, dim=-1)
-        tokens = tokens.view(self.batch_size, -1).gather(1, place)
-        beams = torch.div(place, n_best, rounding_mode="floor")
+        totals, index = totals.topk(self.beam_size, dim=-1)
+        tokens = tokens.view(self.batch_size, -1).gather(1, index)
+        beams = torch.div(index, n_best, rounding_mode="floor")
         scores = totals / (step + 1) if self.length_normalization else totals
         alived_hyps.sequence_scores = totals.view(-1).clone()
         return (
@@ -227,7 +231,7 @@ class PrefixBeamSearcher(S2SBeamSearcher):
     def _update_hyps_and_scores_if_eos_token(
         self, inp_tokens, alived_hyps, eos_hyps_and_log_probs_scores, scores
     ):
-        """Collect the hypotheses that end here; a dead beam (minus inf) never does."""
+        """Collect the hypotheses that end here; those of score minus inf never do."""
         is_eos = inp_tokens.eq(self.eos_index)
         for row in (is_eos & scores.isfinite()).nonzero()[:, 0].tolist():
             ended = eos_hyps_and_log_probs_scores[row // self.beam_size]
@@ -240,15 +244,16 @@ class PrefixBeamSearcher(S2SBeamSearcher):
     ):
         """Collect the hypotheses cut at the limit, an end mark after all their tokens.
 
-        The mark, of log-probability 0, stands where SpeechBrain takes one off.
+        SpeechBrain removes the last token of each hypothesis, so the mark, of
+        log-probability 0, is added to these.
         """
-        going = self._items_going_on(alived_hyps, eos_hyps_and_log_probs_scores)
+        unfinished = self._unfinished_items(alived_hyps, eos_hyps_and_log_probs_scores)
         alive = alived_hyps.sequence_scores.isfinite()
         mark = alived_hyps.alived_seq.new_full((1,), self.eos_index)
         zero = alived_hyps.alived_log_probs.new_zeros(1)
         for row in alive.nonzero()[:, 0].tolist():
             item = row // self.beam_size
-            if item in going:
+            if item in unfinished:
                 tokens, log_probs, _ = alived_hyps[row]
                 eos_hyps_and_log_probs_scores[item].append(
                     (
@@ -259,26 +264,26 @@ class PrefixBeamSearcher(S2SBeamSearcher):
                 )
         return eos_hyps_and_log_probs_scores
 
-    def _items_going_on(self, hyps: AlivedHypotheses, ended: list) -> list[int]:
-        """Return the items that have room for an answer and a beam that lives."""
+    def _unfinished_items(self, hyps: AlivedHypotheses, ended: list) -> list[int]:
+        """Return the items with a beam to continue and fewer answers than beams."""
         alive = hyps.sequence_scores.view(self.batch_size, -1).isfinite().any(1)
         return [
             item
-            for item, lives in enumerate(alive.tolist())
-            if lives and len(ended[item]) < self.beam_size
+            for item, is_alive in enumerate(alive.tolist())
+            if is_alive and len(ended[item]) < self.beam_size
         ]
 
-    def _narrow(self, going, hyps, tokens, scores):
-        """Keep the rows of the items ``going``; the others' search is over."""
+    def _keep(self, items, hyps, tokens, scores):
+        """Keep the rows of ``items``; the search of the others is over."""
         beam = torch.arange(self.beam_size, device=tokens.device)
-        rows = (self.beam_offset[going][:, None] + beam).view(-1)
-        self.batch_size = len(going)
+        rows = (self.beam_offset[items][:, None] + beam).view(-1)
+        self.batch_size = len(items)
         self.n_bh = len(rows)
         self.beam_offset = self.beam_offset[: self.batch_size]
         return AlivedHypotheses(*hyps[rows]), tokens[rows], scores[rows]
 
     def _answers(self, found: list) -> tuple:
-        """Sort and stack what was found of each item, as SpeechBrain returns it."""
+        """Sort and stack the hypotheses of each item, as SpeechBrain returns them."""
         n_answer = max(self.topk, *map(len, found))
         nothing = (
             torch.tensor([self.eos_index], device=self.device),
@@ -294,8 +299,8 @@ class PrefixBeamSearcher(S2SBeamSearcher):
         return undo_padding(hyps, lengths), lengths, scores, log_probs
 
 
-def may_narrow(scorer_memory: dict | None) -> bool:
-    """Tell whether no scorer keeps a memory whose rows we could not take out."""
+def has_no_memory(scorer_memory: dict | None) -> bool:
+    """Tell whether no scorer has a memory, whose rows could not be removed here."""
     return scorer_memory is None or all(
         memory is None for memory in scorer_memory.values()
     )

@@ -10,24 +10,25 @@ from speechbrain.utils.data_utils import undo_padding
 from torch import Tensor, nn
 
 from pengi_plugin.decoders.limits import check_limits
+from pengi_plugin.decoders.options import SearchOptions
 
 
-class PrefixGreedySearcher(S2SGreedySearcher):
-    """Follow the most likely token after each prefix until the end mark.
+class PrefixGreedySearcher(SearchOptions, S2SGreedySearcher):
+    """Append the most likely token to each prefix until the end mark.
 
-    Gives what ``PrefixBeamSearcher`` gives with a beam of 1, the same four things in
-    the same shapes; the score is the average log-probability of the tokens.
+    Returns what ``PrefixBeamSearcher`` returns with a beam of 1, in the same shapes;
+    the score is the average log-probability of the tokens.
 
     Arguments
     ---------
     lm : torch.nn.Module
-        A ``PrefixLM``, or whatever has its ``prefill``, ``step`` and ``vocab_size``.
+        A ``PrefixLM``, or a module with its ``prefill``, ``step`` and ``vocab_size``.
     eos_index : int
         The token that ends an answer.
     max_new_tokens : int
-        Steps at most, the end mark included.
+        Largest number of tokens, the end mark included.
     min_new_tokens : int
-        Tokens before an end mark is allowed.
+        Number of tokens before an end mark is allowed.
 
     Example
     -------
@@ -49,7 +50,7 @@ class PrefixGreedySearcher(S2SGreedySearcher):
     ):
         check_limits(lm, eos_index, max_new_tokens, min_new_tokens)
         super().__init__(
-            bos_index=eos_index,  # never read: the prefix takes its place
+            bos_index=eos_index,  # not used: the LM reads the prefix first
             eos_index=eos_index,
             min_decode_ratio=0.0,
             max_decode_ratio=1.0,
@@ -82,7 +83,7 @@ class PrefixGreedySearcher(S2SGreedySearcher):
         log_probs : torch.Tensor
             Of each token, the end mark included; 0 behind it [batch, token].
         """
-        ids, log_probs = self.follow(enc_states, wav_len)
+        ids, log_probs = self.continue_prefixes(enc_states, wav_len)
         lengths, scores = self.measure(ids, log_probs)
         return undo_padding(ids, lengths), lengths, scores, log_probs
 
@@ -90,10 +91,10 @@ class PrefixGreedySearcher(S2SGreedySearcher):
         """Choose the next token of each row of log-probabilities [row, vocab]."""
         return log_probs.argmax(-1)
 
-    def follow(
+    def continue_prefixes(
         self, prefix: Tensor, prefix_lens: Tensor | None = None, n: int = 1
     ) -> tuple[Tensor, Tensor]:
-        """Go on from each prefix ``n`` times, side by side.
+        """Continue each prefix ``n`` times, in one batch.
 
         Returns
         -------
@@ -102,7 +103,7 @@ class PrefixGreedySearcher(S2SGreedySearcher):
             last column at the latest.
         log_probs : torch.Tensor
             The model's, of these tokens [batch * n, token]; 0 behind the first end
-            mark and for one that was put there because of the limit.
+            mark, and for an end mark that was added at the limit.
         """
         logits, state = self.lm.prefill(prefix, prefix_lens)
         logits = logits.repeat_interleave(n, dim=0)
@@ -118,12 +119,12 @@ class PrefixGreedySearcher(S2SGreedySearcher):
             ids[rows, step] = chosen.masked_fill(is_over, self.eos_index)
             log_probs[rows, step] = chosen_log_probs.masked_fill(is_over, 0.0)
             is_over = is_over | (chosen == self.eos_index)
-            going = (~is_over).view(-1, n).any(1).nonzero()[:, 0]
-            if len(going) == 0:
+            items = (~is_over).view(-1, n).any(1).nonzero()[:, 0]
+            if len(items) == 0:
                 return ids[:, : step + 1], log_probs[:, : step + 1]
-            if len(going) < state.n_item:
-                state.keep(going)
-                rows, is_over = (x.view(-1, n)[going].view(-1) for x in (rows, is_over))
+            if len(items) < state.n_item:
+                state.keep(items)
+                rows, is_over = (x.view(-1, n)[items].view(-1) for x in (rows, is_over))
         return ids, log_probs
 
     def _next(

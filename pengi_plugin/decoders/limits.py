@@ -1,4 +1,6 @@
-"""What every searcher checks of its settings."""
+"""Checks of the options that searchers share: values in, a ValueError if unusable."""
+
+from numbers import Integral
 
 from torch import nn
 
@@ -6,14 +8,31 @@ from torch import nn
 def check_limits(
     lm: nn.Module, eos_index: int, max_new_tokens: int, min_new_tokens: int = 0
 ) -> None:
-    """Raise a ValueError if a search with these settings cannot be run."""
+    """Raise a ValueError if a search with these values cannot be run."""
     if not 0 <= eos_index < lm.vocab_size:
         raise ValueError(
             f"eos_index must be a token of the LM, from 0 to {lm.vocab_size - 1}; "
             f"got {eos_index}."
         )
-    if not 0 <= min_new_tokens <= max_new_tokens or max_new_tokens < 1:
+    check_count("max_new_tokens", max_new_tokens)
+    check_count("min_new_tokens", min_new_tokens, least=0)
+    if min_new_tokens > max_new_tokens:
         raise ValueError(
-            "max_new_tokens must be at least 1, and min_new_tokens from 0 to "
-            f"max_new_tokens; got {max_new_tokens} and {min_new_tokens}."
+            "min_new_tokens must be at most max_new_tokens; got "
+            f"min_new_tokens={min_new_tokens}, max_new_tokens={max_new_tokens}."
         )
+
+
+def check_count(name: str, value: int, least: int = 1) -> None:
+    """Raise a ValueError unless ``value`` is a whole number of at least ``least``.
+
+    Example
+    -------
+    >>> check_count("beam_size", 0)
+    Traceback (most recent call last):
+    ValueError: beam_size must be at least 1; got 0.
+    """
+    if not isinstance(value, Integral):
+        raise ValueError(f"{name} must be a whole number; got {value!r}.")
+    if value < least:
+        raise ValueError(f"{name} must be at least {least}; got {value}.")

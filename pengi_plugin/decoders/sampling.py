@@ -2,14 +2,15 @@
 
 Temperature, top-k and top-p (nucleus sampling: Holtzman et al., *The Curious Case
 of Neural Text Degeneration*, ICLR 2020). Tokens are drawn by the Gumbel-max trick
-from noise that depends on the seed, the sample's number and the step alone, so that
-a clip's answers are the same in any batch.
+from noise that depends only on the seed, the sample's index and the step, so that a
+clip's answers are the same in any batch.
 """
 
 import torch
 from torch import Tensor, nn
 
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
+from pengi_plugin.decoders.limits import check_count
 from pengi_plugin.decoders.top import top_k
 
 
@@ -23,13 +24,13 @@ class PrefixSampler(PrefixGreedySearcher):
     Arguments
     ---------
     lm : torch.nn.Module
-        A ``PrefixLM``, or whatever has its ``prefill``, ``step`` and ``vocab_size``.
+        A ``PrefixLM``, or a module with its ``prefill``, ``step`` and ``vocab_size``.
     eos_index : int
         The token that ends an answer.
     max_new_tokens : int
-        Steps at most, the end mark included.
+        Largest number of tokens, the end mark included.
     min_new_tokens : int
-        Tokens before an end mark is allowed.
+        Number of tokens before an end mark is allowed.
     temperature : float
         Below 1 favours likely tokens, above 1 unlikely ones.
     top_k : int
@@ -41,8 +42,8 @@ class PrefixSampler(PrefixGreedySearcher):
         Answers per clip. If more than 1, tensors are returned as
         ``PrefixBeamSearcher`` does with ``return_topk``, in the order drawn.
     seed : int
-        Of the first sample; the next has the next seed. None for other answers at
-        each call.
+        Random seed of the first sample; the next sample has the next seed. None for
+        a new random seed at each call.
 
     Example
     -------
@@ -68,17 +69,16 @@ class PrefixSampler(PrefixGreedySearcher):
         seed: int | None = None,
     ):
         super().__init__(lm, eos_index, max_new_tokens, min_new_tokens)
-        if temperature <= 0:
+        if not temperature > 0:
             raise ValueError(
                 f"temperature must be above 0; got {temperature}. For the most likely "
-                "answer take PrefixGreedySearcher."
+                "token at each step, use beam_size=1 or PrefixGreedySearcher."
             )
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"top_k must be at least 1, or None; got {top_k}.")
+        if top_k is not None:
+            check_count("top_k", top_k)
         if top_p is not None and not 0 < top_p <= 1:
             raise ValueError(f"top_p must be in ]0, 1], or None; got {top_p}.")
-        if n_samples < 1:
-            raise ValueError(f"n_samples must be at least 1; got {n_samples}.")
+        check_count("n_samples", n_samples)
         self.temperature = temperature
         self.top_k = top_k
         self.top_p = top_p
@@ -94,7 +94,7 @@ class PrefixSampler(PrefixGreedySearcher):
         self._generators = self._seeded()
         if self.n_samples == 1:
             return super().forward(enc_states, wav_len)
-        ids, log_probs = self.follow(enc_states, wav_len, self.n_samples)
+        ids, log_probs = self.continue_prefixes(enc_states, wav_len, self.n_samples)
         parts = (ids, *self.measure(ids, log_probs), log_probs)
         return tuple(part.unflatten(0, (-1, self.n_samples)) for part in parts)
 
@@ -119,7 +119,7 @@ class PrefixSampler(PrefixGreedySearcher):
         ]
 
     def _truncated(self, logits: Tensor) -> Tensor:
-        """Set what top-k and top-p leave out to minus infinity [row, vocab]."""
+        """Set tokens that top-k and top-p exclude to minus infinity [row, vocab]."""
         n_vocab = logits.shape[1]
         if self.top_k is None and self.top_p is None:
             return logits

@@ -13,11 +13,12 @@ from torch.nn import functional as F
 
 from pengi_plugin.inference.files import FileAnswer, answers_only, each_file
 
-#: What ``classify_file`` asks.
+#: Default prompt of ``classify_file``.
 CLASSIFY_PROMPT = "this is a sound of"
 
-#: Labels whose likelihoods are computed at a time over several clips, which bounds
-#: the memory; those of one clip are never divided.
+#: Largest number of labels, counted over all clips of a batch, whose likelihoods are
+#: computed at a time, which bounds the memory: with a vocabulary of 50,000, the
+#: logits of 256 rows take 50 MB. The labels of one clip are never divided.
 SCORED_AT_A_TIME = 256
 
 
@@ -35,7 +36,7 @@ def text_embeddings(pengi, texts: list[str], projected: bool = False) -> Tensor:
     texts : list of str
         Answers or labels.
     projected : bool
-        Whether to go on through the trained projection of prompts.
+        Whether to apply the trained projection of prompts too.
 
     Returns
     -------
@@ -72,13 +73,13 @@ def classify_file(
     Arguments
     ---------
     model : AudioLanguageModel
-        Who listens.
+        Model to query.
     path : str
         Audio file.
     labels : list of str
-        Names of the classes, as they would stand in an answer.
+        Names of the classes, as they would occur in an answer.
     prompt : str
-        What the model is asked.
+        Prompt of the answer, or before the labels.
     method : str
         ``"similarity"``: the cosine between the generated answer and each label
         in the text encoder's space. ``"likelihood"``: the total log-probability
@@ -92,7 +93,7 @@ def classify_file(
     Raises
     ------
     ValueError
-        If there are no labels, or the method is another.
+        If there are no labels, or the method is unknown.
     """
     return answers_only(classify_files(model, [path], labels, prompt, method))[0]
 
@@ -110,17 +111,17 @@ def classify_files(
     Arguments
     ---------
     model : AudioLanguageModel
-        Who listens.
+        Model to query.
     paths : list of str
         Audio files.
     labels : list of str
         Names of the classes.
     prompt : str
-        What the model is asked.
+        As of ``classify_file``.
     method : str
         ``"similarity"`` or ``"likelihood"``; see ``classify_file``.
     batch_size : int
-        How many files are classified at a time.
+        Number of files that are classified at a time.
 
     Yields
     ------
@@ -131,7 +132,7 @@ def classify_files(
     Raises
     ------
     ValueError
-        If there are no labels, or the method is another.
+        If there are no labels, or the method is unknown.
     """
     methods = {"similarity": similarity_scores, "likelihood": likelihood_scores}
     if method not in methods or not labels:
@@ -152,15 +153,15 @@ def classify_files(
 def similarity_scores(model, labels: Sequence[str]) -> Callable:
     """Return a function: clips, clip_index, prompts -> cosines [prompt, label].
 
-    They are those between each generated answer and the labels, which are embedded
-    once.
+    The cosines are those between each generated answer and the labels, which are
+    embedded once.
     """
-    points = model.embed_texts(labels)
+    label_embeddings = model.embed_texts(labels)
 
     def scores_of(clips: Tensor, index: Tensor, prompts: list[str]) -> Tensor:
         lengths = torch.ones(len(clips))
         answers, _ = model.generate_batch(clips, lengths, prompts, clip_index=index)
-        return model.embed_texts(answers) @ points.T
+        return model.embed_texts(answers) @ label_embeddings.T
 
     return scores_of
 
@@ -179,4 +180,5 @@ def likelihood_scores(model, labels: Sequence[str]) -> Callable:
 
 
 def _ranking(labels: Sequence[str], scores: list[float]) -> list[tuple[str, float]]:
+    """Return labels with their scores, the best first."""
     return sorted(zip(labels, scores), key=lambda item: item[1], reverse=True)

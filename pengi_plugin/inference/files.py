@@ -1,8 +1,6 @@
-"""A model and audio files in, answers about the files out, in their order.
+"""A model and audio files in, answers about the files out, in the order of the files.
 
-``model`` is an ``AudioLanguageModel``, which has these functions as its methods, or
-whatever has its ``load_clip``, ``load_audio``, ``encode_batch``, ``generate_batch``
-and ``make_searcher``.
+``model`` is an ``AudioLanguageModel``, which has these functions as its methods.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,9 +10,13 @@ import torch
 from torch import Tensor
 
 from pengi_plugin.data.audio import window_starts
-from pengi_plugin.inference.texts import one_each
+from pengi_plugin.decoders.beam import PrefixBeamSearcher
+from pengi_plugin.decoders.choose import as_searcher
+from pengi_plugin.decoders.limits import check_count
+from pengi_plugin.decoders.sampling import PrefixSampler
+from pengi_plugin.inference.texts import broadcast_texts
 
-#: What ``describe_file`` asks, as the released code does.
+#: Prompts of ``describe_file``; the released code has the same.
 DESCRIBE_PROMPTS = (
     "generate audio caption",
     "generate metadata",
@@ -23,10 +25,10 @@ DESCRIBE_PROMPTS = (
 
 
 class FileAnswer(NamedTuple):
-    """What became of one file: an answer, or the error that stopped it.
+    """The answer about one file, or the error that prevented it.
 
     The answer is a text, or the ranked labels of ``classify_files``; the prompt is
-    None where several were asked.
+    None where the answer joins those to several prompts.
     """
 
     path: str
@@ -44,22 +46,26 @@ def each_file(
 ) -> Iterator[FileAnswer]:
     """Yield the answer about each file in order; errors are yielded, not raised.
 
-    A file that occurs several times in a batch is heard once.
+    A file that occurs several times in a batch is loaded and encoded once.
 
     Arguments
     ---------
     paths : list of str
         Audio files.
     prompts : list of str
-        One each.
+        One per file.
     load : callable
-        path -> clip [sample], all of the same length. Of a file that it cannot
-        read, it raises an OSError, ValueError or RuntimeError.
+        path -> clip [sample], all of the same length. It raises an OSError,
+        ValueError or RuntimeError for a file that it cannot read.
     ask : callable
         (clips [clip, sample], clip_index [prompt], prompts) -> one answer per
-        prompt, about the clip that ``clip_index`` names.
+        prompt; prompt n is about the clip ``clip_index[n]``.
     batch_size : int
-        How many files are answered at a time.
+        Number of files that are answered at a time.
+
+    Yields
+    ------
+    answer : FileAnswer
 
     Raises
     ------
@@ -72,24 +78,19 @@ def each_file(
     ...     return torch.tensor([float(path)])
     >>> def ask(clips, clip_index, prompts):
     ...     return [2 * clips[i].item() for i in clip_index]
-    >>> found = each_file(["1", "x", "3"], ["twice?"] * 3, load, ask, batch_size=2)
-    >>> [answer for path, prompt, answer, error in found]
+    >>> results = each_file(["1", "x", "3"], ["twice?"] * 3, load, ask, batch_size=2)
+    >>> [answer for path, prompt, answer, error in results]
     [2.0, None, 6.0]
     """
-    check_batch_size(batch_size)
+    check_count("batch_size", batch_size)
     for start in range(0, len(paths), batch_size):
         batch = slice(start, start + batch_size)
         yield from _one_batch(paths[batch], prompts[batch], load, ask)
 
 
-def check_batch_size(batch_size: int) -> None:
-    """Raise ValueError if nothing would fit into a batch."""
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1; got {batch_size}.")
-
-
 @torch.inference_mode()
 def _one_batch(paths, prompts, load, ask) -> list[FileAnswer]:
+    """Return the answers about the files of one batch; see ``each_file``."""
     paths = [str(path) for path in paths]
     clips, errors = {}, {}
     for path in dict.fromkeys(paths):
@@ -99,10 +100,10 @@ def _one_batch(paths, prompts, load, ask) -> list[FileAnswer]:
             errors[path] = error
     answers = iter(())
     if clips:
-        place = {path: index for index, path in enumerate(clips)}
-        index = torch.tensor([place[path] for path in paths if path in place])
-        asked = [prompt for path, prompt in zip(paths, prompts) if path in place]
-        answers = iter(ask(torch.stack(list(clips.values())), index, asked))
+        row = {path: index for index, path in enumerate(clips)}
+        clip_index = torch.tensor([row[path] for path in paths if path in row])
+        good_prompts = [prompt for path, prompt in zip(paths, prompts) if path in row]
+        answers = iter(ask(torch.stack(list(clips.values())), clip_index, good_prompts))
     return [
         FileAnswer(path, prompt, None, errors[path])
         if path in errors
@@ -129,17 +130,17 @@ def generate_file(
     Arguments
     ---------
     model : AudioLanguageModel
-        Who answers.
+        Model to query.
     path : str
         Audio file.
     prompt : str
         ``default_prompt`` if None.
     window : str
-        ``"first"``: what the model hears is the first ``clip_seconds``.
-        ``"all"``: one answer for each window of ``clip_seconds``; windows lie
-        side by side, the last one ends with the recording.
+        ``"first"``: one answer, about the first ``clip_seconds``.
+        ``"all"``: one answer for each window of ``clip_seconds``; windows are
+        adjacent, and the last one ends with the recording.
     batch_size : int
-        How many windows are heard at a time.
+        Number of windows that are answered at a time.
     **options : dict
         ``add_texts`` and search options; see ``generate_batch``.
 
@@ -147,13 +148,18 @@ def generate_file(
     -------
     answer : str or list of (float, float, str)
         With ``"all"``: start and end of each window, in seconds, and its answer.
+
+    Raises
+    ------
+    ValueError
+        If ``window``, ``batch_size`` or an option is none of these.
     """
     if window not in ("first", "all"):
         raise ValueError(f"window must be 'first' or 'all'; got {window!r}.")
     if window == "first":
         clips = model.load_clip(path)[None]
         return model.generate_batch(clips, torch.ones(1), prompt, **options)[0][0]
-    check_batch_size(batch_size)
+    check_count("batch_size", batch_size)
     wav = model.load_audio(path)
     rate, n = model.hparams.sample_rate, model.n_sample
     starts = window_starts(len(wav), n)
@@ -170,20 +176,24 @@ def generate_file(
 def generate_files(
     model, paths: Sequence, prompts=None, batch_size: int = 8, **options
 ) -> list[str]:
-    """Answer prompts about files, in their order; the first bad file raises.
+    """Answer prompts about files, in order; an unreadable file raises its error.
 
     Arguments
     ---------
     model : AudioLanguageModel
-        Who answers.
+        Model to query.
     paths : list of str
         Audio files.
     prompts : str or list of str
-        One for all or one each; ``default_prompt`` if None.
+        One for all or one per file; ``default_prompt`` if None.
     batch_size : int
-        How many are answered at a time.
+        Number of files that are answered at a time.
     **options : dict
         Search options; see ``generate_batch``.
+
+    Returns
+    -------
+    answers : list of str
     """
     return answers_only(answer_files(model, paths, prompts, batch_size, **options))
 
@@ -202,20 +212,45 @@ def answer_files(
             clips, lengths, prompts, clip_index=index, **options
         )[0]
 
-    prompts = one_each(prompts, len(paths), model.hparams.default_prompt)
+    prompts = broadcast_texts(prompts, len(paths), model.hparams.default_prompt)
     return each_file(paths, prompts, model.load_clip, ask, batch_size)
 
 
 @torch.inference_mode()
 def ranked_file(model, path, prompt=None, n_best: int = 5) -> list:
-    """Return the best answers of one beam search: [(answer, score)], best first.
+    """Return the best answers of one beam search about a recording.
 
-    A score is the average log-probability of the answer's tokens, the end mark
-    included. ``n_best`` is the width of the beam too.
+    The search is that of the model's YAML if it is a beam search; else a beam search
+    with the same limits.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Model to query.
+    path : str
+        Audio file.
+    prompt : str
+        ``default_prompt`` if None.
+    n_best : int
+        Number of answers, which is the beam size too.
+
+    Returns
+    -------
+    answers : list of (str, float)
+        Answers and scores, best first. A score is the average log-probability of
+        the answer's tokens, the end mark included, if the searcher has
+        ``length_normalization``; fewer answers if the beam finds fewer.
+
+    Raises
+    ------
+    ValueError
+        If ``n_best`` is less than 1.
     """
+    check_count("n_best", n_best)
     prefix = model.encode_batch(model.load_clip(path)[None], torch.ones(1), prompt)
-    searcher = model.make_searcher(beam_size=n_best)
-    searcher.topk, searcher.return_topk = n_best, True
+    searcher = as_searcher(PrefixBeamSearcher, model.mods.searcher)
+    options = {"beam_size": n_best, "topk": n_best, "return_topk": True}
+    searcher = searcher.with_options(**options)
     with model.inference_ctx:
         tokens, lengths, scores, _ = searcher(prefix)
     texts = _texts(model.tokenizer, tokens[0], lengths[0])
@@ -225,28 +260,37 @@ def ranked_file(model, path, prompt=None, n_best: int = 5) -> list:
 
 @torch.inference_mode()
 def sample_file(model, path, prompt=None, n_samples: int = 5, **sampling) -> list:
-    """Draw several answers to a prompt about a recording.
+    """Draw several answers to a prompt about a recording at random.
+
+    The sampler is that of the model's YAML if it has one; else a ``PrefixSampler``
+    with the limits of its searcher.
 
     Arguments
     ---------
     model : AudioLanguageModel
-        Who answers.
+        Model to query.
     path : str
         Audio file.
     prompt : str
         ``default_prompt`` if None.
     n_samples : int
-        How many answers.
+        Number of answers.
     **sampling : dict
-        ``temperature``, ``top_k``, ``top_p``, ``seed`` and ``max_new_tokens``;
-        see ``PrefixSampler``.
+        Options of ``PrefixSampler``: ``temperature``, ``top_k``, ``top_p``,
+        ``seed``, ``max_new_tokens``, ``min_new_tokens``.
 
     Returns
     -------
     answers : list of str
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or has a value that cannot be used.
     """
     prefix = model.encode_batch(model.load_clip(path)[None], torch.ones(1), prompt)
-    sampler = model.make_searcher(n_samples=n_samples, **sampling)
+    sampler = as_searcher(PrefixSampler, model.mods.searcher)
+    sampler = sampler.with_options(n_samples=n_samples, **sampling)
     with model.inference_ctx:
         tokens, lengths, *_ = sampler(prefix)
     if n_samples == 1:
@@ -255,7 +299,7 @@ def sample_file(model, path, prompt=None, n_samples: int = 5, **sampling) -> lis
 
 
 def describe_file(model, path, **search) -> str:
-    """Join the answers to ``DESCRIBE_PROMPTS`` about a file; it is heard once."""
+    """Join the answers to ``DESCRIBE_PROMPTS`` about a file, which is encoded once."""
     return answers_only(describe_files(model, [path], **search))[0]
 
 
@@ -267,11 +311,11 @@ def describe_files(
     Arguments
     ---------
     model : AudioLanguageModel
-        Who answers.
+        Model to query.
     paths : list of str
         Audio files.
     batch_size : int
-        How many files are described at a time, with three answers each.
+        Number of files that are described at a time, with three answers each.
     **search : dict
         Search options; see ``generate_batch``.
 

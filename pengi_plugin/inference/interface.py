@@ -1,4 +1,4 @@
-"""Recordings and prompts in, answers out: a trained Pengi behind SpeechBrain's face.
+"""Recordings and prompts in, answers out: a trained Pengi with SpeechBrain's methods.
 
 Everything is built by the ``hyperparams.yaml`` of a model's folder; see
 ``pengi convert`` and ``pengi export``. Pengi: Deshmukh et al., NeurIPS 2023.
@@ -9,22 +9,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from speechbrain.dataio import audio_io
 from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.interfaces import Pretrained
+from speechbrain.utils.data_utils import split_path
+from speechbrain.utils.fetching import fetch
 from torch import Tensor
 
-from pengi_plugin.data.audio import check_audio, fitted, mixed, read_clip
-from pengi_plugin.decoders.beam import PrefixBeamSearcher
-from pengi_plugin.decoders.greedy import PrefixGreedySearcher
-from pengi_plugin.decoders.sampling import PrefixSampler
+from pengi_plugin.data.audio import (
+    mix_to_mono,
+    read_clip,
+    read_recording,
+    repeat_or_trim,
+)
+from pengi_plugin.decoders.choose import choose_searcher
 from pengi_plugin.inference import classify, files, likelihood
 from pengi_plugin.inference.classify import CLASSIFY_PROMPT, text_embeddings
 from pengi_plugin.inference.files import DESCRIBE_PROMPTS, FileAnswer
-from pengi_plugin.inference.texts import extended, one_each
+from pengi_plugin.inference.texts import append_texts, broadcast_texts
 from pengi_plugin.lobes.packed import pack_linears
-from pengi_plugin.pretrained.folder import HPARAMS_FILE, place
-from pengi_plugin.storage.locate import is_remote
+from pengi_plugin.pretrained.folder import (
+    HPARAMS_FILE,
+    file_in_folder,
+    find_folder,
+)
+from pengi_plugin.storage.locate import locate
 
 __all__ = ["CLASSIFY_PROMPT", "DESCRIBE_PROMPTS", "AudioLanguageModel", "FileAnswer"]
 
@@ -32,15 +40,15 @@ __all__ = ["CLASSIFY_PROMPT", "DESCRIBE_PROMPTS", "AudioLanguageModel", "FileAns
 class AudioLanguageModel(Pretrained):
     """Answer prompts about recordings.
 
-    Usable wherever ``EncoderDecoderASR`` is: its methods have the same names and
+    It can replace ``EncoderDecoderASR``: its methods have the same names and
     arguments, and answer ``default_prompt``. Recordings may have any sample rate,
     number of channels and length: ``load_audio`` mixes to mono at the model's rate.
-    The model hears ``clip_seconds`` at a time: shorter recordings are repeated to
-    that length, as in training, and of longer ones it hears *the beginning*, as in
-    evaluation, unless you ask for every window (``generate_file``). Nothing is
-    random, except what ``sample_file`` draws.
+    The model encodes ``clip_seconds`` at a time: shorter recordings are repeated to
+    that length, as in training, and of longer ones *the beginning* is encoded, as in
+    evaluation, or every window if asked for (``generate_file``). Nothing is random
+    except sampling.
 
-    ``normalize_prompt`` in ``hyperparams.yaml`` says whether the prompt's embedding
+    ``normalize_prompt`` in ``hyperparams.yaml`` sets whether the prompt's embedding
     is divided by its norm. True, the default, is what the released model was
     trained with; False is what its published inference code computes. Change it
     with ``from_hparams(..., overrides={"normalize_prompt": False})``.
@@ -59,8 +67,8 @@ class AudioLanguageModel(Pretrained):
     Raises
     ------
     ValueError
-        If the YAML lacks something, or ``eos_index`` is not how ``answer_end``
-        begins.
+        If the YAML lacks something, or ``eos_index`` is not the first token of
+        ``answer_end``.
 
     Example
     -------
@@ -80,8 +88,6 @@ class AudioLanguageModel(Pretrained):
         "default_prompt",
         "answer_end",
         "eos_index",
-        "beam_size",
-        "max_new_tokens",
         "tokenizer",
     ]
     MODULES_NEEDED = ["pengi", "searcher"]
@@ -98,7 +104,7 @@ class AudioLanguageModel(Pretrained):
         hparams = {"audio_normalizer": normalizer} | hparams
         super().__init__(modules, hparams, run_opts, freeze_params)
         if freeze_params and self.device_type == "cpu":
-            pack_linears(self.mods.pengi)  # faster, and weights stay what they are
+            pack_linears(self.mods.pengi)  # faster; the weights do not change
         self.tokenizer = self.hparams.tokenizer
         self.end_ids = self.tokenizer.encode_as_ids(self.hparams.answer_end)
         if self.end_ids[:1] != [self.hparams.eos_index]:
@@ -134,7 +140,7 @@ class AudioLanguageModel(Pretrained):
             If weights do not fit the model; names them.
         """
         if isinstance(source, str | os.PathLike):
-            place(source, hparams_file)  # says what is missing
+            file_in_folder(find_folder(source), hparams_file)  # says what is missing
             source = str(Path(source).expanduser())
         return super().from_hparams(source, hparams_file, **kwargs)
 
@@ -160,35 +166,29 @@ class AudioLanguageModel(Pretrained):
         FileNotFoundError
             If a local file is not there.
         ValueError
-            If the file is not audio that soundfile reads.
+            If the file is not audio that soundfile reads, or holds no samples, or NaN
+            or infinite ones.
         """
-        path = str(path)
-        if is_remote(path):
-            return super().load_audio(path, savedir)
-        check_audio(path)
-        wav, rate = audio_io.load(path, channels_first=False)
-        return self.audio_normalizer(wav.to(self.device), rate)
+        path = _local_path(path, savedir)
+        return read_recording(path, self.hparams.sample_rate).to(self.device)
 
     def load_clip(self, path, savedir=None) -> Tensor:
-        """Load what the model hears of a recording by itself: [n_sample].
+        """Load a clip of ``clip_seconds`` from the beginning of a recording.
 
-        Of a long file only the beginning is read. Errors as ``load_audio``'s.
+        Of a long file only the beginning is read; a short one is repeated. Returns
+        [n_sample]; raises the errors of ``load_audio``.
         """
-        path = str(path)
-        if is_remote(path):
-            wav = self.load_audio(path, savedir)[None]
-            return fitted(wav, torch.ones(1), self.n_sample)[0]
-        check_audio(path)
+        path = _local_path(path, savedir)
         return read_clip(path, self.hparams.sample_rate, self.n_sample).to(self.device)
 
     @property
     def n_sample(self) -> int:
-        """Samples of what the model hears at a time."""
+        """Number of samples of ``clip_seconds``."""
         return round(self.hparams.clip_seconds * self.hparams.sample_rate)
 
     def _clips(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
-        wavs = mixed(wavs.to(self.device).float())
-        return fitted(wavs, wav_lens, self.n_sample)
+        wavs = mix_to_mono(wavs.to(self.device).float())
+        return repeat_or_trim(wavs, wav_lens, self.n_sample)
 
     # Encoding.
 
@@ -205,11 +205,11 @@ class AudioLanguageModel(Pretrained):
         wav_lens : torch.Tensor
             Lengths relative to the longest [batch].
         prompts : str or list of str
-            One for all or one each; ``default_prompt`` if None.
+            One for all or one per recording; ``default_prompt`` if None.
         clip_index : torch.Tensor
-            The recording that each prompt is about [prompt], so that one that is
-            asked several times is heard once; None when the n-th prompt is about
-            the n-th recording.
+            Index of the recording that each prompt is about [prompt], so that a
+            recording with several prompts is encoded once; None when the n-th
+            prompt is about the n-th recording.
 
         Returns
         -------
@@ -220,7 +220,7 @@ class AudioLanguageModel(Pretrained):
         if clip_index is not None:
             clip_index = clip_index.to(self.device)
         n_prompt = len(clips if clip_index is None else clip_index)
-        prompts = one_each(prompts, n_prompt, self.hparams.default_prompt)
+        prompts = broadcast_texts(prompts, n_prompt, self.hparams.default_prompt)
         with self.inference_ctx:
             return self.mods.pengi.encode(clips, _full(clips), prompts, clip_index)
 
@@ -233,12 +233,15 @@ class AudioLanguageModel(Pretrained):
     def encode_embeddings(self, embeddings: Tensor, prompts=None) -> Tensor:
         """Return the prefixes of recordings that ``encode_audio`` has embedded.
 
+        Embeddings that were stored make it unnecessary to run the audio encoder
+        again.
+
         Arguments
         ---------
         embeddings : torch.Tensor
-            [batch, d_embedding]; kept ones spare the audio encoder.
+            [batch, d_embedding]
         prompts : str or list of str
-            One for all or one each; ``default_prompt`` if None.
+            One for all or one per recording; ``default_prompt`` if None.
 
         Returns
         -------
@@ -246,11 +249,12 @@ class AudioLanguageModel(Pretrained):
             As of ``encode_batch`` [batch, 2 * n_prefix, d_model].
         """
         pengi = self.mods.pengi
-        prompts = one_each(prompts, len(embeddings), self.hparams.default_prompt)
+        default = self.hparams.default_prompt
+        prompts = broadcast_texts(prompts, len(embeddings), default)
         with self.inference_ctx:
             audio = pengi.audio_mapper(embeddings.to(self.device))
-            asked = pengi.text_mapper(pengi.encode_prompt(prompts))
-            return torch.cat([audio, asked], dim=1)
+            prompt = pengi.text_mapper(pengi.encode_prompt(prompts))
+            return torch.cat([audio, prompt], dim=1)
 
     def encode_prompt(self, prompts: list[str]) -> Tensor:
         """Embed prompts: list of str -> [batch, d_embedding]."""
@@ -265,7 +269,7 @@ class AudioLanguageModel(Pretrained):
         texts : list of str
             A text longer than the encoder reads is cut at a word.
         projected : bool
-            Whether to go on through the trained projection of prompts.
+            Whether to apply the trained projection of prompts too.
 
         Returns
         -------
@@ -297,42 +301,62 @@ class AudioLanguageModel(Pretrained):
         wav_lens : torch.Tensor
             Lengths relative to the longest [batch].
         prompts : str or list of str
-            One for all or one each; ``default_prompt`` if None.
+            One for all or one per recording; ``default_prompt`` if None.
         add_texts : str or list of str
-            Text that the answer continues, read behind the prefix.
+            Text that the answer continues, appended to the prefix.
         clip_index : torch.Tensor
-            The recording that each prompt is about; see ``encode_batch``.
+            Index of the recording that each prompt is about; see ``encode_batch``.
         **search : dict
-            ``beam_size``, ``max_new_tokens``, or options of ``PrefixSampler``
-            (``temperature``, ``top_k``, ``top_p``, ``seed``).
+            Search options, such as ``max_new_tokens``, ``beam_size``, or
+            ``temperature`` and ``seed``; see ``make_searcher``.
 
         Returns
         -------
         answers : list of str
         tokens : list of list of int
             Without the end mark.
+
+        Raises
+        ------
+        ValueError
+            If no search has these options, or if the search returns several answers
+            for each prompt.
         """
+        searcher = self.make_searcher(**search)
         prefix = self.encode_batch(wavs, wav_lens, prompts, clip_index)
-        prefix, lengths = extended(self, prefix, add_texts)
+        prefix, lengths = append_texts(self, prefix, add_texts)
         with self.inference_ctx:
-            tokens, *_ = self.make_searcher(**search)(prefix, lengths)
+            tokens, *_ = searcher(prefix, lengths)
+        if isinstance(tokens, Tensor):
+            raise ValueError(
+                f"{type(searcher).__name__} returned several answers for each prompt; "
+                "call ranked_file or sample_file, or let the searcher return one "
+                "(n_samples=1, return_topk=False)."
+            )
         return [self.tokenizer.decode_ids(ids).strip() for ids in tokens], tokens
 
-    def make_searcher(self, beam_size=None, max_new_tokens=None, **sampling):
-        """Return the model's searcher, or one that differs from it as asked.
+    def make_searcher(self, **search):
+        """Return the searcher of the model's YAML, or one that ``search`` changes.
 
-        Arguments are those of ``generate_batch``.
+        ``max_new_tokens=10`` changes the limit of the YAML's searcher and nothing
+        else; options of another search, such as ``temperature`` where the YAML has a
+        beam search, choose that search. See ``choose_searcher``, which has the rule.
+
+        Arguments
+        ---------
+        **search : dict
+            Search options.
+
+        Returns
+        -------
+        searcher : torch.nn.Module
+
+        Raises
+        ------
+        ValueError
+            If no search has these options, or a value cannot be used.
         """
-        if beam_size is None and max_new_tokens is None and not sampling:
-            return self.mods.searcher
-        settings = (self.mods.pengi.lm, self.hparams.eos_index)
-        n_new = max_new_tokens or self.hparams.max_new_tokens
-        if sampling:
-            return PrefixSampler(*settings, max_new_tokens=n_new, **sampling)
-        beam_size = beam_size or self.hparams.beam_size
-        if beam_size == 1:
-            return PrefixGreedySearcher(*settings, max_new_tokens=n_new)
-        return PrefixBeamSearcher(*settings, beam_size, n_new)
+        return choose_searcher(self.mods.searcher, **search)
 
     def transcribe_file(self, path, **kwargs) -> str:
         """Answer ``default_prompt`` about a file; as ``EncoderDecoderASR``'s."""
@@ -347,7 +371,7 @@ class AudioLanguageModel(Pretrained):
         """Answer ``default_prompt`` about recordings: (answers, tokens)."""
         return self.transcribe_batch(wavs, wav_lens)
 
-    # Written where their parts are; the model is these functions' first argument.
+    # Functions of other modules, whose first argument is the model.
 
     generate_file = files.generate_file
     generate_files = files.generate_files
@@ -360,6 +384,17 @@ class AudioLanguageModel(Pretrained):
     score_answers = likelihood.score_answers
     classify_file = classify.classify_file
     classify_files = classify.classify_files
+
+
+def _local_path(path, savedir=None) -> str:
+    """Return a recording's path, fetched if it is on the web or the hub."""
+    location = locate(path, "https://...", "owner/name/file")
+    if location.path is not None:
+        return str(location.path)
+    source, file = location.repository, location.file
+    if location.url is not None:
+        source, file = split_path(location.url)
+    return str(fetch(file, source=source, savedir=savedir))
 
 
 def _full(wavs: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Recordings or prefixes and answers in, how likely the model finds each answer out.
+"""Recordings or prefixes and answers in, log-probability of each answer out.
 
 ``model`` is an ``AudioLanguageModel``, which has ``score_batch`` and
 ``score_answers`` as its methods.
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pengi_plugin.inference.texts import extended, one_each, padded_ids
+from pengi_plugin.inference.texts import append_texts, broadcast_texts, padded_ids
 
 
 @torch.inference_mode()
@@ -66,12 +66,12 @@ def score_batch(
     add_texts=None,
     per_token: bool = False,
 ) -> Tensor:
-    """Return how likely the model finds given answers.
+    """Return the log-probabilities of given answers.
 
     Arguments
     ---------
     model : AudioLanguageModel
-        Whose probabilities they are.
+        Model to query.
     wavs : torch.Tensor
         Recordings at the model's rate [batch, sample], or
         [batch, sample, channel].
@@ -80,7 +80,7 @@ def score_batch(
     prompts : str or list of str
         One for all or one each; ``default_prompt`` if None.
     answers : list of str
-        One each, scored as given: no space is added.
+        One per recording, scored as given: no space is added.
     add_texts : str or list of str
         Text that the answers continue.
     per_token : bool
@@ -90,12 +90,13 @@ def score_batch(
     -------
     log_probs : torch.Tensor
         Natural log-probability of each answer's tokens and the end mark
-        (``answer_end``) in all [batch], or of each token [batch, token], 0
+        (``answer_end``), summed [batch]; or of each token [batch, token], 0
         behind the last.
     """
     prefix = model.encode_batch(wavs, wav_lens, prompts)
-    prefix, lengths = extended(model, prefix, add_texts)
-    rows = [_answer_ids(model, answer) for answer in one_each(answers, len(prefix))]
+    prefix, lengths = append_texts(model, prefix, add_texts)
+    answers = broadcast_texts(answers, len(prefix))
+    rows = [_answer_ids(model, answer) for answer in answers]
     ids, mask = padded_ids(rows, model.device)
     with model.inference_ctx:
         log_probs = model.mods.pengi.lm.answer_log_probs(prefix, ids, mask, lengths)
@@ -103,12 +104,12 @@ def score_batch(
 
 
 def score_answers(model, prefix: Tensor, answers: Sequence[str]) -> Tensor:
-    """Return how likely the model finds each of several answers to each prefix.
+    """Return the log-probability of each of several answers to each prefix.
 
     Arguments
     ---------
     model : AudioLanguageModel
-        Whose probabilities they are.
+        Model to query.
     prefix : torch.Tensor
         Of ``encode_batch`` [clip, 2 * n_prefix, d_model]; each is read once.
     answers : list of str

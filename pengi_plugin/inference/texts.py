@@ -1,20 +1,24 @@
-"""Texts in, one for each recording; padded tokens or longer prefixes out."""
+"""Texts in; one text per recording, padded tokens or longer prefixes out."""
 
 import torch
 from torch import Tensor
 
 
-def one_each(texts, n: int, default: str | None = None) -> list[str]:
-    """Return ``n`` texts from one for all of them, one each, or None.
+def broadcast_texts(texts, n: int, default: str | None = None) -> list[str]:
+    """Return ``n`` texts, from one text for all or from a list of ``n``.
 
     Arguments
     ---------
     texts : str or list of str
         ``default`` if None.
     n : int
-        How many are needed.
+        Number of recordings.
     default : str
-        What None stands for.
+        Replaces None.
+
+    Returns
+    -------
+    texts : list of str
 
     Raises
     ------
@@ -23,7 +27,7 @@ def one_each(texts, n: int, default: str | None = None) -> list[str]:
 
     Example
     -------
-    >>> one_each("who?", 2), one_each(["who?", "where?"], 2)
+    >>> broadcast_texts("who?", 2), broadcast_texts(["who?", "where?"], 2)
     (['who?', 'who?'], ['who?', 'where?'])
     """
     texts = default if texts is None else texts
@@ -44,14 +48,14 @@ def padded_ids(rows: list[list[int]], device=None) -> tuple[Tensor, Tensor]:
     rows : list of list of int
         The tokens of each text.
     device : torch.device
-        Where the result lies.
+        Device of the result; the CPU if None.
 
     Returns
     -------
     ids : torch.Tensor
         [text, token]
     mask : torch.Tensor
-        True where a token is none of the padding [text, token].
+        False at padding [text, token].
 
     Example
     -------
@@ -67,13 +71,13 @@ def padded_ids(rows: list[list[int]], device=None) -> tuple[Tensor, Tensor]:
     return ids, torch.arange(n_token, device=device) < lengths[:, None]
 
 
-def extended(model, prefix: Tensor, add_texts) -> tuple[Tensor, Tensor | None]:
-    """Put texts behind prefixes.
+def append_texts(model, prefix: Tensor, add_texts) -> tuple[Tensor, Tensor | None]:
+    """Append the token embeddings of texts to prefixes.
 
     Arguments
     ---------
     model : AudioLanguageModel
-        Whose tokenizer and language model read the texts.
+        Model whose tokenizer and language model embed the texts.
     prefix : torch.Tensor
         [batch, token, d_model]
     add_texts : str or list of str
@@ -82,16 +86,16 @@ def extended(model, prefix: Tensor, add_texts) -> tuple[Tensor, Tensor | None]:
     Returns
     -------
     prefix : torch.Tensor
-        Right-padded [batch, longer, d_model].
+        Right-padded [batch, token, d_model].
     prefix_lens : torch.Tensor
         Lengths relative to the longest [batch]; None without texts.
     """
     if add_texts is None:
         return prefix, None
-    texts = one_each(add_texts, len(prefix))
+    texts = broadcast_texts(add_texts, len(prefix))
     rows = [model.tokenizer.encode_as_ids(text) for text in texts]
     ids, mask = padded_ids(rows, prefix.device)
-    read = model.mods.pengi.lm.embed(ids).to(prefix.dtype)
+    embedded = model.mods.pengi.lm.embed(ids).to(prefix.dtype)
     lengths = prefix.shape[1] + mask.sum(1)
-    prefix = torch.cat([prefix, read], dim=1)
+    prefix = torch.cat([prefix, embedded], dim=1)
     return prefix, lengths / prefix.shape[1]

@@ -1,4 +1,4 @@
-"""Waveforms in, log-mel spectrograms in dB out; and their normalisation per band."""
+"""Waveforms in, log-mel spectrograms in dB out; and batch norm of their mel bands."""
 
 import torch
 import torch.distributed as dist
@@ -15,9 +15,9 @@ class LogMel(nn.Module):
     spectrum, Slaney mel bands of equal area (as librosa's), then
     ``10 * log10(max(power, 1e-10))``. No reference level and no ``top_db``.
 
-    The released Pengi and MS-CLAP 2023 models see audio at 44.1 kHz through mel
-    bands that were made for 32 kHz: there, band edges lie 44.1/32 times as high
-    in Hz as ``f_min`` and ``f_max`` say. ``mel_sample_rate: 32000`` does the same.
+    The released Pengi and MS-CLAP 2023 models apply mel bands built for 32 kHz to
+    audio of 44.1 kHz, so that the band edges lie 44.1/32 times as high in Hz as
+    ``f_min`` and ``f_max`` say. ``mel_sample_rate: 32000`` reproduces this.
 
     Arguments
     ---------
@@ -34,8 +34,8 @@ class LogMel(nn.Module):
     f_max : float
         Upper edge of the highest band, in Hz.
     mel_sample_rate : int, optional
-        Sample rate for which the mel bands are made, in Hz; by default the
-        waveforms' own.
+        Sample rate for which the mel bands are built, in Hz; by default
+        ``sample_rate``.
 
     Example
     -------
@@ -98,8 +98,13 @@ class LogMel(nn.Module):
         Returns
         -------
         torch.Tensor
-            Log-mel spectrograms in dB, [batch, frame, mel], float32 under autocast
-            too: a half-precision logarithm of a power spectrum is of no use.
+            Log-mel spectrograms in dB, [batch, frame, mel]; float32 under autocast
+            too, as 16 bits hold too little of a power spectrum's range or precision.
+
+        Raises
+        ------
+        ValueError
+            If the waveforms are too short for one frame, or not [batch, sample].
         """
         if wavs.dim() != 2 or wavs.shape[1] <= self.n_fft // 2:
             raise ValueError(
@@ -119,24 +124,24 @@ class LogMel(nn.Module):
             )
             power = spectrum.real.square() + spectrum.imag.square()
             mel = power.transpose(1, 2) @ self.bands
-            return 10.0 * torch.log10(mel.clamp(min=1e-10))
+            return 10.0 * torch.log10(mel.clamp(min=1e-10))  # as librosa: -100 dB
 
 
 class MelBatchNorm(nn.Module):
     """Batch norm of each mel band over all clips and frames of all processes.
 
-    As ``torch.nn.BatchNorm2d`` over mel bands in one process. In several
-    (torch.distributed), training statistics are those of the whole batch, on CPU
-    too, where ``torch.nn.SyncBatchNorm`` refuses to work.
+    In one process it is ``torch.nn.BatchNorm2d`` over mel bands. In several
+    (torch.distributed), training statistics are those of the whole batch, also on
+    CPU, where ``torch.nn.SyncBatchNorm`` is not implemented.
 
     Arguments
     ---------
     n_mels : int
         Number of mel bands.
     momentum : float
-        Weight of the newest batch in the running statistics.
+        Weight of the newest batch in the running statistics (PyTorch's default).
     eps : float
-        Added to the variance.
+        Added to the variance (PyTorch's default).
 
     Example
     -------
@@ -172,7 +177,7 @@ class MelBatchNorm(nn.Module):
 
 
 def distributed() -> bool:
-    """Tell whether this process is one of several."""
+    """Return True if this process is one of several."""
     return dist.is_available() and dist.is_initialized()
 
 
@@ -180,6 +185,7 @@ def batch_statistics(mel: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean [mel], biased variance [mel] and count [1] over all processes."""
     var, mean = torch.var_mean(mel, dim=(0, 1), correction=0)
     n = mel.new_full((1,), mel.shape[0] * mel.shape[1])
+    # float64, because the mean of squares minus the squared mean cancels.
     n_here, mean_here, var_here = n.double(), mean.double(), var.double()
     square_here = var_here + mean_here.square()
     sums = torch.cat([n_here, n_here * mean_here, n_here * square_here])

@@ -1,7 +1,7 @@
 """Mapping networks: an audio or prompt embedding in, prefix embeddings out.
 
 Pengi (Deshmukh et al., NeurIPS 2023, section 3.1) calls them m1 and m2. Both
-turn one embedding into k vectors of the language model's width, and are
+turn one embedding into k vectors of the language model's width and are
 trained together with the audio encoder. Every mapper in this file has the
 attributes ``n_prefix`` and ``d_model``.
 """
@@ -39,7 +39,7 @@ class Attention(nn.Module):
         self.output = nn.Linear(d_model, d_model)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attend over [batch, token, d_model]; the shape stays."""
+        """Attend over [batch, token, d_model]; returns the same shape."""
         query = self.query(x)
         key, value = self.key_value(x).chunk(2, dim=-1)
         query, key, value = (
@@ -79,7 +79,7 @@ class Block(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform [batch, token, d_model]; the shape stays."""
+        """Transform [batch, token, d_model]; returns the same shape."""
         x = x + self.attention(self.norm1(x))
         return x + self.mlp(self.norm2(x))
 
@@ -87,9 +87,9 @@ class Block(nn.Module):
 class SequencePrefixMapper(nn.Module):
     """Turn a sequence of embeddings into a prefix that the LM can read.
 
-    Learned constants are appended to the sequence, a transformer mixes both,
-    and what stands at the constants' places is the prefix. Pengi without a text
-    encoder maps the LM's own embeddings of the prompt this way.
+    Learned constants are appended to the sequence; the transformer's outputs at
+    their positions are the prefix. Pengi without a text encoder maps the LM's own
+    embeddings of the prompt this way.
 
     Arguments
     ---------
@@ -122,7 +122,8 @@ class SequencePrefixMapper(nn.Module):
         super().__init__()
         self.d_model = d_model
         self.n_prefix = n_prefix
-        # Of about the length of a token embedding, so that the LM's layers count.
+        # Norm about 1, of the order of a token embedding's: beside a larger prefix,
+        # what the LM's layers add would count for little.
         self.prefix_const = nn.Parameter(torch.randn(n_prefix, d_model) / d_model**0.5)
         self.layers = nn.ModuleList(
             Block(d_model, n_head, mlp_ratio) for _ in range(n_layer)
@@ -192,8 +193,8 @@ class PrefixMapper(nn.Module):
 class MLPPrefixMapper(nn.Module):
     """Turn one pooled embedding into a prefix with two linear layers.
 
-    The cheap mapper of prefix captioning; tanh in between, hidden width half of
-    the prefix's.
+    The MLP of ClipCap (Mokady et al., 2021): linear, tanh, linear; the hidden width
+    is half of ``n_prefix * d_model``.
 
     Arguments
     ---------
@@ -221,7 +222,7 @@ class MLPPrefixMapper(nn.Module):
             nn.Tanh(),
             nn.Linear(d_hidden, n_prefix * d_model),
         )
-        # Pengi's embeddings have unit length: unit weights give unit values.
+        # Embeddings have norm 1, so weights of variance 1 give values of variance 1.
         nn.init.normal_(self.mlp[0].weight)
 
     def forward(self, embedding: Tensor) -> Tensor:

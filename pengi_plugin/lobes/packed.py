@@ -1,10 +1,10 @@
-"""Faster matrix products on CPU: linear layers with weights packed by oneDNN.
+"""Faster inference on CPU: linear layers whose weights are packed by oneDNN.
 
 PyTorch multiplies float32 matrices on CPU with MKL, which on some processors runs
 at half the speed of oneDNN or less, and with few rows (a decoding step) reads the
-weights at a fraction of the memory's bandwidth. Here the same layers multiply with
-a copy of the weights in oneDNN's own order, wherever no gradient is asked for;
-everywhere else they do exactly what they did.
+weights at a fraction of the memory's bandwidth. A packed layer keeps a copy of the
+weights in oneDNN's memory layout and uses it where no gradient is needed; otherwise
+it computes as an ordinary linear layer.
 """
 
 import torch
@@ -14,7 +14,7 @@ from transformers.pytorch_utils import Conv1D
 
 
 def can_pack() -> bool:
-    """Tell whether this build of PyTorch has the operators."""
+    """Return True if this build of PyTorch has oneDNN's operators on packed weights."""
     return torch.backends.mkldnn.is_available() and hasattr(
         torch.ops.mkldnn, "_reorder_linear_weight"
     )
@@ -23,9 +23,9 @@ def can_pack() -> bool:
 class PackedLinear(nn.Module):
     """A linear layer that keeps a packed copy of its weights for CPU inference.
 
-    It shares the parameters of the layer it replaces, so that names in checkpoints,
-    tied weights and devices stay as they were. The copy is made at first use and
-    again whenever the weights have changed; it is in no checkpoint.
+    It shares the parameters of the layer that it replaces, so that names in
+    checkpoints, tied weights and devices do not change. The copy is made at first use
+    and whenever the weights have changed; it is not saved in checkpoints.
 
     Arguments
     ---------
@@ -61,7 +61,7 @@ class PackedLinear(nn.Module):
         return F.linear(x, weight, self.bias)
 
     def _packs(self, x: Tensor) -> bool:
-        """Tell whether this call can go through the packed copy."""
+        """Return True if this call can use the packed copy."""
         return (
             x.device.type == "cpu"
             and x.dtype == self.weight.dtype == torch.float32
@@ -75,9 +75,10 @@ class PackedLinear(nn.Module):
         )
 
     def _pack(self) -> Tensor:
-        """Return the packed copy, made anew if the weights have changed."""
+        """Return the packed copy; make it first if the weights have changed."""
         weight = self.weight
-        # Weights made in inference mode have no version and cannot change outside.
+        # Weights made in inference mode have no version counter; they can be changed
+        # in inference mode only.
         version = None if weight.is_inference() else weight._version
         source = (weight.data_ptr(), version)
         if source != self._packed_from:
@@ -92,7 +93,7 @@ class PackedLinear(nn.Module):
         return self._packed
 
     def __getstate__(self) -> dict:
-        """Leave the packed copy behind when copied or pickled."""
+        """Copy and pickle without the packed copy."""
         return {**self.__dict__, "_packed": None, "_packed_from": None}
 
     def extra_repr(self) -> str:
@@ -101,10 +102,10 @@ class PackedLinear(nn.Module):
 
 
 def pack_linears(module: nn.Module) -> nn.Module:
-    """Replace the linear layers inside ``module``, in place, by packed ones.
+    """Replace the linear layers inside ``module`` by packed ones, in place.
 
-    Meant for inference on CPU: it doubles the memory of the weights once used.
-    Where PyTorch has no oneDNN, nothing changes.
+    For inference on CPU; the packed copies need the memory of the weights again.
+    Without oneDNN in PyTorch, nothing changes.
 
     Arguments
     ---------
@@ -128,8 +129,8 @@ def pack_linears(module: nn.Module) -> nn.Module:
         return module
     for parent in list(module.modules()):
         for name, child in list(parent.named_children()):
-            # Subclasses (such as the one inside MultiheadAttention, whose weights
-            # are read by the parent) may do more than multiply.
+            # Not subclasses: they may do more than multiply, or their parent reads
+            # their weights, as MultiheadAttention does.
             if type(child) in (nn.Linear, Conv1D):
                 setattr(parent, name, PackedLinear(child))
     return module

@@ -5,6 +5,8 @@ with the prefix p and trains what makes the prefix by the cross-entropy of the
 answer. Gradients pass through the LM to the prefix; its weights never change.
 """
 
+import inspect
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -17,7 +19,7 @@ from pengi_plugin.lobes.prefix_state import PrefixState
 #: Settings that change the logits after the output layer, which we would skip.
 LOGIT_SETTINGS = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 
-#: Settings that say how far back some layers look.
+#: Settings that limit how many positions back some layers attend.
 WINDOW_SETTINGS = ("sliding_window", "window_size")
 
 
@@ -32,11 +34,21 @@ def fuse_gelu(model: nn.Module) -> None:
                 setattr(parent, name, nn.GELU(approximate="tanh"))
 
 
+def cache_argument(model: nn.Module) -> str:
+    """Return the name of the argument by which a Hugging Face model takes its cache.
+
+    It is ``cache`` in recent versions of transformers 5, where the older name
+    warns, and ``past_key_values`` before and in models that were not renamed.
+    """
+    is_new = "cache" in inspect.signature(model.forward).parameters
+    return "cache" if is_new else "past_key_values"
+
+
 class PrefixLM(nn.Module):
     """A frozen causal LM of Hugging Face that is prompted with embeddings.
 
-    It stays in eval mode whatever ``train()`` says, because SpeechBrain's
-    ``Brain`` calls ``train()`` on all modules and dropout would come back.
+    ``train()`` leaves it in eval mode: SpeechBrain's ``Brain`` calls ``train()`` on
+    all modules, which would switch dropout on.
 
     Arguments
     ---------
@@ -86,6 +98,7 @@ class PrefixLM(nn.Module):
         self.max_positions = getattr(settings, "max_position_embeddings", None)
         windows = (getattr(settings, name, None) for name in WINDOW_SETTINGS)
         self.window = min((window for window in windows if window), default=None)
+        self._cache_name = cache_argument(self.model.base_model)
 
     def train(self, mode: bool = True) -> "PrefixLM":
         """Stay in eval mode: a frozen LM has no dropout."""
@@ -175,14 +188,14 @@ class PrefixLM(nn.Module):
         logits : torch.Tensor
             Logits of the first answer token [batch, vocab].
         state : PrefixState
-            To be handed to ``step``.
+            What the LM has read; pass it to ``step``.
         """
         n_token = prefix.shape[1]
         if prefix_lens is None:
             prefix_lens = torch.ones(len(prefix), device=prefix.device)
         lengths = (prefix_lens.to(prefix.device) * n_token).round().long()
         state = PrefixState(lengths, n_token)
-        # Padding stands on the right of the prefix: a causal LM never looks there.
+        # Padding is on the right of the prefix, where a causal LM does not attend.
         hidden = self._read(state, inputs_embeds=prefix.to(self.model.dtype))
         last = hidden[torch.arange(len(prefix), device=prefix.device), lengths - 1]
         return self.model.get_output_embeddings()(last), state
@@ -195,7 +208,7 @@ class PrefixLM(nn.Module):
         ids : torch.Tensor
             The tokens [batch].
         state : PrefixState
-            Of ``prefill`` or the step before; changed in place.
+            Returned by ``prefill``; changed in place.
 
         Returns
         -------
@@ -214,9 +227,9 @@ class PrefixLM(nn.Module):
             )
         if self.window is not None and state.n_position >= self.window:
             raise ValueError(
-                f"Layers of {self.model.config.model_type} look back {self.window} "
-                "positions only, and a search cannot go beyond, prefix included; ask "
-                "for fewer new tokens or a shorter prefix."
+                f"Layers of {self.model.config.model_type} attend to the last "
+                f"{self.window} positions only, which a search cannot exceed, prefix "
+                "included; ask for fewer new tokens or a shorter prefix."
             )
         position = state.positions[:, None].expand(-1, state.n_beam)
         state.open_slots()
@@ -228,11 +241,10 @@ class PrefixLM(nn.Module):
         )
         return self.model.get_output_embeddings()(hidden.flatten(0, 1))
 
-    def _read(self, state: PrefixState, **inputs: Tensor) -> Tensor:
+    def _read(self, state: PrefixState, **inputs) -> Tensor:
         """Return hidden states [item, token or beam, d_model]; fill the cache."""
-        return self.model.base_model(
-            past_key_values=state.cache, use_cache=True, **inputs
-        ).last_hidden_state
+        inputs[self._cache_name] = state.cache
+        return self.model.base_model(use_cache=True, **inputs).last_hidden_state
 
     def _answer_states(
         self, prefix: Tensor, answer_ids: Tensor, prefix_lens: Tensor | None
@@ -250,11 +262,11 @@ class PrefixLM(nn.Module):
         answer = self.embed(answer_ids[:, :-1]).to(prefix.dtype)
         if mask is not None:
             mask = F.pad(mask, (0, answer.shape[1]), value=1)
-        # Padding stands on the right of the answer: a causal LM never looks there.
+        # Padding is on the right of the answer, where a causal LM does not attend.
         output = self.model.base_model(
             inputs_embeds=torch.cat([prefix, answer], dim=1),
             use_cache=False,
-            **self._places(mask),
+            **self._mask_and_positions(mask),
         )
         return output.last_hidden_state[:, n_prefix - 1 :]
 
@@ -269,14 +281,14 @@ class PrefixLM(nn.Module):
         lengths = (prefix_lens.to(prefix.device) * n_token).round().long()
         if bool((lengths == n_token).all()):
             return prefix, None
-        place = torch.arange(n_token, device=prefix.device)
-        source = (place - (n_token - lengths)[:, None]) % n_token
+        index = torch.arange(n_token, device=prefix.device)
+        n_padding = (n_token - lengths)[:, None]
+        source = (index - n_padding) % n_token
         shifted = prefix.gather(1, source[..., None].expand_as(prefix))
-        mask = (place >= (n_token - lengths)[:, None]).long()
-        return shifted, mask
+        return shifted, (index >= n_padding).long()
 
     @staticmethod
-    def _places(mask: Tensor | None) -> dict[str, Tensor]:
+    def _mask_and_positions(mask: Tensor | None) -> dict[str, Tensor]:
         """Return attention mask and positions for left-padded rows; else nothing."""
         if mask is None:
             return {}

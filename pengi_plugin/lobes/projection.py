@@ -1,4 +1,4 @@
-"""An encoder's output in, a point of the joint embedding space out."""
+"""An encoder's output in, an embedding of the joint audio-text space out."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ class ProjectionHead(nn.Module):
     """Project [batch, d_in] to [batch, d_embedding], as CLAP and Pengi do.
 
     ``e = linear1(x)``, then ``LayerNorm(e + dropout(linear2(gelu(e))))``; the
-    linears have no biases.
+    linear layers have no biases.
 
     Arguments
     ---------
@@ -17,7 +17,7 @@ class ProjectionHead(nn.Module):
     d_embedding : int
         Width of the joint embedding (1024 in the released models).
     dropout : float
-        Probability of dropping an element of the residual branch in training.
+        Dropout probability of the residual branch in training.
 
     Example
     -------
@@ -28,6 +28,7 @@ class ProjectionHead(nn.Module):
 
     def __init__(self, d_in: int, d_embedding: int, dropout: float = 0.5):
         super().__init__()
+        self.d_embedding = d_embedding
         self.linear1 = nn.Linear(d_in, d_embedding, bias=False)
         self.linear2 = nn.Linear(d_embedding, d_embedding, bias=False)
         self.layer_norm = nn.LayerNorm(d_embedding)

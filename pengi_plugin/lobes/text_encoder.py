@@ -1,8 +1,8 @@
 """Frozen text encoders: prompts in, one embedding (or a sequence) each out.
 
 Pengi (Deshmukh et al., NeurIPS 2023, section 3.1) encodes the prompt with g, the
-text tower of CLIP. g is frozen and a run has few distinct prompts, so what it
-says of each prompt is kept: after the first epoch the encoder hardly ever runs.
+text tower of CLIP. g is frozen and a run has few distinct prompts, so each prompt's
+embedding is kept: after the first epoch the encoder hardly ever runs.
 """
 
 from collections import OrderedDict
@@ -15,9 +15,9 @@ from transformers import AutoModel, CLIPTextModelWithProjection
 from pengi_plugin.lobes.huggingface import build_frozen
 
 
-def _forget(encoder: "FrozenPromptEncoder", incompatible_keys) -> None:
-    """Drop what an encoder said with the weights that it had before."""
-    encoder._known.clear()
+def _clear_cache(encoder: "FrozenPromptEncoder", incompatible_keys) -> None:
+    """Drop the embeddings that an encoder computed with other weights."""
+    encoder.clear_cache()
 
 
 class FrozenPromptEncoder(nn.Module):
@@ -30,7 +30,7 @@ class FrozenPromptEncoder(nn.Module):
     max_tokens : int
         Longest prompt, in tokens, special ones included.
     n_cached : int
-        How many prompts are remembered; the longest unused are forgotten.
+        How many prompts' embeddings are kept; the least recently used go first.
     """
 
     def __init__(self, tokenizer, max_tokens: int, n_cached: int = 20_000):
@@ -38,16 +38,20 @@ class FrozenPromptEncoder(nn.Module):
         self.tokenizer = tokenizer
         self.max_tokens = max_tokens
         self.n_cached = n_cached
-        self._known: OrderedDict[str, Tensor] = OrderedDict()
-        self.register_load_state_dict_post_hook(_forget)
+        self._cache: OrderedDict[str, Tensor] = OrderedDict()
+        self.register_load_state_dict_post_hook(_clear_cache)
 
     def train(self, mode: bool = True) -> "FrozenPromptEncoder":
         """Stay in eval mode: a frozen encoder has no dropout."""
         return super().train(False)
 
     def _apply(self, fn, recurse: bool = True):
-        self._known.clear()  # moved or cast: what is remembered is of the old place
+        self.clear_cache()  # the embeddings have the old device or number type
         return super()._apply(fn, recurse)
+
+    def clear_cache(self) -> None:
+        """Forget all embeddings, so that every prompt is encoded anew."""
+        self._cache.clear()
 
     @torch.no_grad()
     def forward(self, prompts: list[str]) -> Tensor:
@@ -68,17 +72,17 @@ class FrozenPromptEncoder(nn.Module):
         ValueError
             If a prompt is longer than the encoder takes.
         """
-        found = {prompt: self._known.get(prompt) for prompt in prompts}
+        found = {prompt: self._cache.get(prompt) for prompt in prompts}
         new = [prompt for prompt, embedding in found.items() if embedding is None]
         if new:
             ids = [self._tokenize(prompt) for prompt in new]
             with torch.autocast(self.device.type, enabled=False):
                 found.update(zip(new, self.encode_ids(ids)))
         for prompt, embedding in found.items():
-            self._known[prompt] = embedding
-            self._known.move_to_end(prompt)
-        while len(self._known) > self.n_cached:
-            self._known.popitem(last=False)
+            self._cache[prompt] = embedding
+            self._cache.move_to_end(prompt)
+        while len(self._cache) > self.n_cached:
+            self._cache.popitem(last=False)
         return torch.stack([found[prompt] for prompt in prompts])
 
     def check(self, prompts: Iterable[str]) -> None:

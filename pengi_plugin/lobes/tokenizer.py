@@ -1,6 +1,6 @@
 """Tokenizers: text in, token ids of a language model or text encoder out.
 
-Both classes have SpeechBrain's tokenizer face (``encode_as_ids``,
+Both classes have SpeechBrain's tokenizer interface (``encode_as_ids``,
 ``decode_ids``), so that its inference interfaces run over them. Both can be
 made empty and filled later by ``speechbrain.utils.parameter_transfer.Pretrainer``,
 and both can be pickled, so that DataLoader workers can hold them.
@@ -11,13 +11,10 @@ from pathlib import Path
 
 import sentencepiece
 import tokenizers
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from speechbrain.utils.checkpoints import mark_as_transfer, register_checkpoint_hooks
 from transformers import CLIPTokenizer, GPT2Tokenizer
 
-#: ``name`` or ``owner/name`` of a hub repository.
-HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
+from pengi_plugin.storage.locate import download, locate
 
 
 @register_checkpoint_hooks
@@ -112,16 +109,16 @@ class HFTokenizer:
     source : str or Path, optional
         A ``tokenizer.json``, a folder that holds one, a folder with GPT-2's or
         CLIP's ``vocab.json`` and ``merges.txt``, or the name of a hub
-        repository that holds a ``tokenizer.json``. Anything that looks like a
-        path is never looked up on the hub. Without a source the tokenizer is
-        empty until :meth:`load` (or a Pretrainer) fills it.
+        repository that holds a ``tokenizer.json`` (``owner/name`` or ``gpt2``),
+        see ``storage.locate``. Without a source the tokenizer is empty until
+        :meth:`load` (or a Pretrainer) fills it.
 
     Example
     -------
     >>> HFTokenizer("no/such/folder")
     Traceback (most recent call last):
     ...
-    FileNotFoundError: no/such/folder does not exist; give a tokenizer.json, ...
+    FileNotFoundError: There is no file or folder no/such/folder in ...
     """
 
     #: How its file's name ends.
@@ -131,13 +128,13 @@ class HFTokenizer:
         self._tokenizer = None
         if source is None:
             return
-        path = Path(source).expanduser()
-        if path.is_dir():
-            self._tokenizer = _read_folder(path)
-        elif path.exists() or not _is_hub_name(source):
-            self.load(path)
+        location = locate(source, "owner/name", "name")
+        if location.repository:
+            self.load(download(location.repository, "tokenizer.json"))
+        elif location.path.is_dir():
+            self._tokenizer = _read_folder(location.path)
         else:
-            self.load(_fetch(str(source)))
+            self.load(location.path)
 
     @mark_as_transfer
     def load(self, path) -> None:
@@ -194,29 +191,8 @@ def _check_file(path) -> None:
         raise IsADirectoryError(f"{path} is a folder; give the file inside it.")
     if not path.exists():
         raise FileNotFoundError(
-            f"{path} does not exist; give a tokenizer.json, a folder that holds a "
-            "tokenizer, or a hub name, or (sentencepiece) a tokenizer.model."
+            f"There is no file {path}; give a tokenizer.model or tokenizer.json."
         )
-
-
-def _is_hub_name(source) -> bool:
-    """Tell a hub name from a path: the first folder of a path exists here."""
-    name = str(source)
-    if not isinstance(source, str) or not HUB_NAME.fullmatch(name):
-        return False
-    is_file_name = name.endswith((".json", ".model", ".txt"))
-    return not is_file_name and not Path(name.split("/")[0]).exists()
-
-
-def _fetch(name: str) -> str:
-    """Fetch the tokenizer.json of a hub repository (or find it in the cache)."""
-    try:
-        return hf_hub_download(name, "tokenizer.json")
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise FileNotFoundError(
-            f"{name} is neither a path here nor a hub repository with a "
-            f"tokenizer.json that can be reached: {error}"
-        ) from error
 
 
 def _read_folder(folder: Path) -> tokenizers.Tokenizer:

@@ -1,1 +1,1 @@
-"""Scores of answers: plain functions of words and numbers, no model, no files."""
+"""Scores of answers: functions of texts and numbers, without models or files."""

@@ -1,7 +1,8 @@
-"""How sure a score is: scores per clip in, a 95 % interval out.
+"""Confidence intervals: scores per clip in, a 95 % interval out.
 
 Percentile bootstrap (Efron and Tibshirani, *An Introduction to the Bootstrap*,
-1993, chapter 13): clips are drawn again with replacement, many times.
+1993, chapter 13): the score is computed again on many samples of the clips, drawn
+with replacement.
 """
 
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 CONFIDENCE = 0.95
+#: Percentiles near the ends need about a thousand; means (the standard error) fewer.
 N_RESAMPLES = 1000
 
 
@@ -23,9 +25,9 @@ def bootstrap_interval(
     scores : numpy.ndarray
         One per clip [clip].
     n_resamples : int
-        How many times clips are drawn.
+        Number of samples drawn.
     seed : int
-        The same seed gives the same interval.
+        Random seed.
 
     Returns
     -------
@@ -60,22 +62,23 @@ def bootstrap_statistic(
     n_resamples: int = N_RESAMPLES,
     seed: int = 0,
 ) -> np.ndarray:
-    """Return the 95 % interval of what is not a mean over clips.
+    """Return the 95 % interval of a statistic that is not a mean over clips.
 
-    A clip drawn twice makes its rare class look easier, so resampled statistics lie
-    higher or lower than the real one on average; this bias is taken off.
+    On average, such a statistic is higher or lower on resamples than on the clips
+    themselves (a clip drawn twice makes its rare class look easier, for instance);
+    this bias is subtracted.
 
     Arguments
     ---------
     statistic : callable
-        Clip numbers, some repeated and some missing [clip] -> a number, or
+        Clip indices, some repeated and some missing [clip] -> a number, or
         several [number].
     n_clips : int
-        How many clips there are.
+        Number of clips.
     n_resamples : int
-        How many times clips are drawn; each time the statistic is computed.
+        Number of samples drawn; the statistic is computed on each.
     seed : int
-        The same seed gives the same interval.
+        Random seed.
 
     Returns
     -------

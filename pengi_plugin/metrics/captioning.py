@@ -1,11 +1,11 @@
-"""Score captions: captions and their references in, the field's scores out.
+"""Caption scores: captions and their references in, the usual scores out.
 
-Every score is a library's: BLEU (Papineni et al., 2002), ROUGE-L (Lin, 2004),
+Every score is computed by a library: BLEU (Papineni et al., 2002), ROUGE-L (Lin, 2004),
 CIDEr-D (Vedantam et al., 2015), Sentence-BERT similarity and FENSE (Zhou et al.,
 2022) of ``aac-metrics``; METEOR (Denkowski and Lavie, 2014), SPICE (Anderson et
 al., 2016) and the Penn Treebank tokenizer of ``pycocoevalcap``. SPIDEr (Liu et
-al., 2017) is the mean of CIDEr-D and SPICE. What cannot be computed here is
-returned by name with the reason, never as a number.
+al., 2017) is the mean of CIDEr-D and SPICE. A score that this machine cannot
+compute is listed with the reason, and no number takes its place.
 
 ``aac_metrics`` takes seconds to import, so it is imported when called.
 """
@@ -23,9 +23,10 @@ from pengi_plugin.metrics import java_captions
 from pengi_plugin.metrics.bootstrap import bootstrap_interval, bootstrap_statistic
 from pengi_plugin.metrics.java_captions import UnavailableError
 
-#: BLEU is counted anew for every resample, so it gets fewer.
+#: Fewer than for other scores: every resample counts the n-grams of all its clips.
 N_BLEU_RESAMPLES = 100
-#: What aac-metrics uses: hub names, looked up on this machine only.
+#: The models that aac-metrics takes by default (hub names); they are used if already
+#: downloaded, and never downloaded here.
 SBERT_MODEL = "paraphrase-TinyBERT-L6-v2"
 FLUENCY_MODEL = "echecker_clotho_audiocaps_base"
 
@@ -34,7 +35,7 @@ _NOT_A_WORD = re.compile(r"[^\w\s']|(?<!\w)'|'(?!\w)")
 
 @dataclass
 class CaptionScores:
-    """What ``score_captions`` found.
+    """The result of ``score_captions``.
 
     Arguments
     ---------
@@ -58,7 +59,7 @@ class CaptionScores:
 
 
 def simple_tokenize(caption: str) -> str:
-    """Lower the case and drop punctuation: what needs no Java.
+    """Lower the case and drop punctuation: the tokenizer that needs no Java.
 
     Example
     -------
@@ -76,13 +77,13 @@ def cider_d(candidates: list[str], references: list[list[str]]) -> np.ndarray:
     candidates : list of str
         One caption per clip.
     references : list of list of str
-        The right captions of each clip.
+        The reference captions of each clip.
 
     Returns
     -------
     scores : numpy.ndarray
         [clip], 0 to 10; their mean is the corpus score. Words are weighted by how
-        rare they are among these references, so a score belongs to its corpus.
+        rare they are in these references: scores of two corpora are not comparable.
 
     Raises
     ------
@@ -105,14 +106,14 @@ def score_captions(
     names: tuple[str, ...] | None = None,
     sbert_model: str = SBERT_MODEL,
 ) -> CaptionScores:
-    """Compute every caption score that this machine can, and name the others.
+    """Compute the caption scores that this machine can; list the others as missing.
 
     Arguments
     ---------
     candidates : list of str
         One caption per clip.
     references : list of list of str
-        The right captions of each clip.
+        The reference captions of each clip.
     names : tuple of str
         Which of ``SCORES`` to compute; None for all.
     sbert_model : str
@@ -121,7 +122,7 @@ def score_captions(
     Returns
     -------
     scores : CaptionScores
-        Scores, intervals, and what is missing.
+        Scores, intervals, and the reasons for missing ones.
 
     Raises
     ------
@@ -154,7 +155,7 @@ def score_captions(
 
 
 class _Captions:
-    """Captions and references, with what several scores share computed once."""
+    """Captions and references; values that several scores need are computed once."""
 
     def __init__(self, candidates, references, tokenized, sbert_model=SBERT_MODEL):
         self.candidates = candidates
@@ -177,7 +178,7 @@ class _Captions:
 
     @cached_property
     def bleu_interval(self) -> np.ndarray:
-        """Intervals of BLEU-1 to BLEU-4 [2, 4]; counted anew for every resample."""
+        """Intervals of BLEU-1 to BLEU-4 [2, 4], from one set of resamples."""
         from aac_metrics.functional.bleu import bleu
 
         candidates, references = self.tokenized
@@ -283,7 +284,7 @@ def _interval(name: str, captions: _Captions, corpus: float, clips: np.ndarray):
     if name.startswith("bleu"):
         low, high = captions.bleu_interval[:, int(name[-1]) - 1]
     else:
-        # The corpus score of METEOR is not quite the mean of its clips' scores.
+        # METEOR's corpus score is close to the mean over clips, but not equal.
         shift = corpus - clips.mean()
         low, high = np.array(bootstrap_interval(clips)) + shift
     return max(float(low), 0.0), float(high)

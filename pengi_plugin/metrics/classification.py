@@ -1,6 +1,6 @@
-"""Score classes: indices or scores per class in, accuracy, mAP or F1 out.
+"""Classification scores: indices or scores per class in, accuracy, mAP or F1 out.
 
-Counting is scikit-learn's; what is fixed here is which classes take part.
+scikit-learn computes them; this module decides which classes are counted.
 """
 
 import numpy as np
@@ -8,12 +8,12 @@ from sklearn import metrics
 
 
 def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the share of clips whose class is right.
+    """Return the share of clips that are classified correctly.
 
     Arguments
     ---------
     labels : numpy.ndarray
-        Right class of each clip [clip].
+        True class of each clip [clip].
     predictions : numpy.ndarray
         Predicted class [clip]; -1 for none.
 
@@ -26,9 +26,9 @@ def accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
 
 
 def macro_accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Return the mean over classes of the share of their clips that are right.
+    """Return the mean over classes of the share of their clips classified correctly.
 
-    Classes without a clip take no part.
+    Classes without a clip are left out.
 
     Example
     -------
@@ -44,12 +44,12 @@ def macro_accuracy(labels: np.ndarray, predictions: np.ndarray) -> float:
 def confusion_matrix(
     labels: np.ndarray, predictions: np.ndarray, n_class: int
 ) -> np.ndarray:
-    """Count clips per right class (rows) and predicted class (columns).
+    """Count clips per true class (rows) and predicted class (columns).
 
     Arguments
     ---------
     labels : numpy.ndarray
-        Right class of each clip [clip].
+        True class of each clip [clip].
     predictions : numpy.ndarray
         Predicted class [clip]; -1 for none.
     n_class : int
@@ -83,13 +83,13 @@ def mean_average_precision(
     scores : numpy.ndarray
         Any scores, higher for likelier classes [clip, class].
     weights : numpy.ndarray
-        How often each clip counts [clip] (for resampling); None for once.
+        Weight of each clip [clip], as resampling needs; None: 1 for all.
 
     Returns
     -------
     score : float
-        Classes without a positive clip take no part, as there is no precision
-        to average.
+        Classes without a positive clip are left out: their average precision is
+        not defined.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def mean_average_precision(
 
 
 def multilabel_f1(labels: np.ndarray, predictions: np.ndarray, average: str) -> float:
-    """Return the F1 of sets of classes.
+    """Return the F1 of several classes per clip.
 
     Arguments
     ---------

@@ -1,6 +1,6 @@
-"""Caption scores that are Java programs: METEOR, SPICE, and their tokenizer.
+"""Caption scores that need Java: METEOR, SPICE and the Penn Treebank tokenizer.
 
-The programs and the code that calls them are of ``pycocoevalcap`` (the COCO
+The Java programs and the code that calls them come with ``pycocoevalcap`` (the COCO
 caption evaluation), an optional package. Checked with Java 17: the tokenizer and
 METEOR; SPICE also needs Stanford CoreNLP 3.6.0, which that package downloads.
 """
@@ -13,7 +13,7 @@ import numpy as np
 
 
 class UnavailableError(RuntimeError):
-    """A score cannot be computed on this machine; says why and what to do."""
+    """A score cannot be computed on this machine; the message says what it needs."""
 
 
 def find_java_captions() -> Path:
@@ -45,7 +45,7 @@ def ptb_tokenize(captions: list[list[str]]) -> list[list[str]]:
     Returns
     -------
     tokenized : list of list of str
-        The same, lower case, tokens with spaces between them.
+        The same in lower case, with spaces between the tokens.
 
     Raises
     ------
@@ -55,7 +55,8 @@ def ptb_tokenize(captions: list[list[str]]) -> list[list[str]]:
     folder = find_java_captions()
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer
 
-    # A lone blank line would shift all later ones: an empty caption is a full stop.
+    # The program skips blank lines, which would shift all later captions: an empty one
+    # is sent as a full stop, which it removes.
     numbered = {
         number: [{"caption": " ".join(caption.split()) or "."} for caption in several]
         for number, several in enumerate(captions)
@@ -70,7 +71,7 @@ def ptb_tokenize(captions: list[list[str]]) -> list[list[str]]:
 
 
 def meteor(candidates: list[str], references: list[list[str]]) -> tuple:
-    """Return the corpus METEOR and that of each clip, of tokenized captions."""
+    """Return METEOR of the corpus and of each clip; captions are tokenized."""
     find_java_captions()
     from pycocoevalcap.meteor.meteor import Meteor
 
@@ -79,7 +80,7 @@ def meteor(candidates: list[str], references: list[list[str]]) -> tuple:
 
 
 def spice(candidates: list[str], references: list[list[str]]) -> tuple:
-    """Return the corpus SPICE and that of each clip, of tokenized captions."""
+    """Return SPICE of the corpus and of each clip; captions are tokenized."""
     library = find_java_captions() / "spice" / "lib"
     for name in ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar"):
         if not (library / name).is_file():
@@ -94,7 +95,7 @@ def spice(candidates: list[str], references: list[list[str]]) -> tuple:
 
 
 def _as_coco(candidates, references) -> tuple[dict, dict]:
-    """Return references and candidates numbered, as the COCO code wants them."""
+    """Return references and candidates as the COCO code takes them: by index."""
     return dict(enumerate(references)), {
         number: [caption] for number, caption in enumerate(candidates)
     }

@@ -1,10 +1,10 @@
-"""Score numbers in answers (pitch, counts, velocity): texts in, errors out."""
+"""Numbers in answers (pitch, count, velocity): texts in, absolute errors out."""
 
 import re
 
 import numpy as np
 
-#: What stands at n is the word for n.
+#: Words for numbers; the index of a word is its value.
 _WORDS = (
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"),
     *("nine", "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen"),
@@ -48,7 +48,7 @@ def number_errors(answers: list[str], references: list[float]) -> np.ndarray:
     answers : list of str
         One per clip.
     references : list of float
-        The right numbers.
+        The true numbers.
 
     Returns
     -------

@@ -1,17 +1,17 @@
-"""Score retrieval: similarities of queries and clips in, recall and mAP out."""
+"""Retrieval scores: similarities of queries and clips in, recall and mAP out."""
 
 import numpy as np
 
 
 def ranked_relevance(similarity: np.ndarray, relevance: np.ndarray) -> np.ndarray:
-    """Order each query's relevance by falling similarity.
+    """Sort each query's relevance by decreasing similarity.
 
     Arguments
     ---------
     similarity : numpy.ndarray
-        [query, clip]; equal ones keep the clips' order.
+        [query, clip]; ties keep the order of the clips.
     relevance : numpy.ndarray
-        True where a clip answers a query [query, clip].
+        True where a clip is relevant to a query [query, clip].
 
     Returns
     -------
@@ -45,14 +45,14 @@ def ranked_relevance(similarity: np.ndarray, relevance: np.ndarray) -> np.ndarra
 
 
 def recall_at(ranked: np.ndarray, k: int) -> np.ndarray:
-    """Return 1 per query that finds a relevant clip among its first ``k``.
+    """Return 1 for each query with a relevant clip among its first ``k``, else 0.
 
     Arguments
     ---------
     ranked : numpy.ndarray
-        Of ``ranked_relevance`` [query, rank].
+        Result of ``ranked_relevance`` [query, rank].
     k : int
-        How many clips are looked at.
+        Number of clips considered per query.
 
     Returns
     -------
@@ -70,15 +70,15 @@ def recall_at(ranked: np.ndarray, k: int) -> np.ndarray:
 def average_precision_at(ranked: np.ndarray, k: int) -> np.ndarray:
     """Return the average precision over each query's first ``k`` clips.
 
-    The precisions at the relevant clips found are summed and divided by how many
-    could have been found, as in DCASE's language-based audio retrieval task.
+    The sum of the precisions at relevant clips, divided by the number of relevant
+    clips (at most ``k``), as in DCASE's language-based audio retrieval task.
 
     Arguments
     ---------
     ranked : numpy.ndarray
-        Of ``ranked_relevance`` [query, rank].
+        Result of ``ranked_relevance`` [query, rank].
     k : int
-        How many clips are looked at.
+        Number of clips considered per query.
 
     Returns
     -------

@@ -1,8 +1,7 @@
-"""Score a written answer against the reference: two strings in, a number out.
+"""Scores of one answer against one reference: two strings in, a number out.
 
-The normalisation is the one of SQuAD (Rajpurkar et al., EMNLP 2016), which
-question answering has used since: case, punctuation, articles and spacing do not
-count.
+Answers are normalised as in SQuAD (Rajpurkar et al., EMNLP 2016): case, punctuation,
+articles and spacing are ignored.
 """
 
 import re
@@ -25,7 +24,7 @@ def normalize_answer(text: str) -> str:
     Returns
     -------
     normalized : str
-        What two equal answers share.
+        The normalised answer.
 
     Example
     -------
@@ -47,9 +46,9 @@ def exact_match(answer: str, reference: str) -> float:
 
 
 def token_f1(answer: str, reference: str) -> float:
-    """Return the F1 of the words that answer and reference share (SQuAD's).
+    """Return SQuAD's F1 of the words that answer and reference share.
 
-    Two empty texts agree; an empty one and any other do not.
+    It is 1.0 for two empty texts, and 0.0 if only one of them is empty.
 
     Example
     -------
@@ -120,7 +119,7 @@ def best_of_references(
 
 
 def is_yes_no(reference: str) -> bool:
-    """Tell whether a question is a yes/no one by its reference answer.
+    """Return True if a question's reference answer is yes or no.
 
     Example
     -------

@@ -12,18 +12,69 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from speechbrain.utils.fetching import (
     FetchConfig,
+    FetchFrom,
     FetchSource,
     LocalStrategy,
-    fetch,
 )
 from speechbrain.utils.parameter_transfer import Pretrainer
 from torch import nn
 
-from pengi_plugin.storage.locate import is_local
+from pengi_plugin.storage.locate import download, locate
 from pengi_plugin.storage.parts import load_part
 
 #: The file that makes a folder a model.
 HPARAMS_FILE = "hyperparams.yaml"
+
+
+def find_folder(source: str | os.PathLike | FetchSource) -> FetchSource:
+    """Return where a model's folder is, on disk or on the hub.
+
+    Arguments
+    ---------
+    source : str, Path or FetchSource
+        A folder, or a hub repository ``owner/name``; a FetchSource is returned as it
+        is.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is a path and nothing is there; see ``storage.locate``.
+    NotADirectoryError
+        If it is a file.
+    """
+    if isinstance(source, FetchSource):
+        return source
+    location = locate(source, "owner/name")
+    if location.path is None:
+        return FetchSource(FetchFrom.HUGGING_FACE, location.repository)
+    if not location.path.is_dir():
+        raise NotADirectoryError(f"{source} is a file; give a model's folder.")
+    return FetchSource(FetchFrom.LOCAL, str(location.path.resolve()))
+
+
+def file_in_folder(folder: FetchSource, file: str) -> FetchSource:
+    """Return where a file of a model's folder is.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder is on disk and lacks the file.
+    """
+    kind, path = folder  # FetchFrom, and the folder or the repository's name
+    if kind == FetchFrom.LOCAL and not (Path(path) / file).exists():
+        raise FileNotFoundError(
+            f"{path} holds no {file}; a model's folder has all files that its "
+            f"{HPARAMS_FILE} names. Write it anew with pengi convert or pengi export."
+        )
+    return FetchSource(kind, f"{path}/{file}")
+
+
+def find_yaml(folder: FetchSource) -> Path:
+    """Return the path of a model's ``hyperparams.yaml``; from the hub it is fetched."""
+    kind, path = file_in_folder(folder, HPARAMS_FILE)
+    if kind == FetchFrom.LOCAL:
+        return Path(path)
+    return download(path.removesuffix(f"/{HPARAMS_FILE}"), HPARAMS_FILE)
 
 
 class FolderPretrainer(Pretrainer):
@@ -77,34 +128,12 @@ class FolderPretrainer(Pretrainer):
         FileNotFoundError
             If a file is not in the folder.
         """
+        folder = find_folder(default_source)
         for name, file in self.files.items():
-            self.paths[name] = place(default_source, file)
+            self.paths[name] = file_in_folder(folder, file)
         return super().collect_files(
             local_strategy=local_strategy, fetch_config=fetch_config
         )
-
-
-def place(source: str | os.PathLike | FetchSource, file: str) -> str | FetchSource:
-    """Return where ``file`` of a folder or hub repository is, as Pretrainer says it.
-
-    Raises
-    ------
-    FileNotFoundError
-        If ``source`` is a folder without that file, or a path that is not there.
-    """
-    if isinstance(source, FetchSource):
-        kind, path = source
-        return FetchSource(kind, f"{path}/{file}")
-    if is_local(source):
-        folder = Path(source).expanduser().resolve()
-        if not (folder / file).exists():
-            raise FileNotFoundError(
-                f"{folder} holds no {file}; a model's folder has all files that its "
-                f"{HPARAMS_FILE} names. Write it anew with pengi convert or pengi "
-                "export."
-            )
-        return str(folder / file)
-    return f"{source}/{file}"
 
 
 def load_pretrained(pretrainer: FolderPretrainer, source: str | os.PathLike) -> None:
@@ -126,7 +155,7 @@ def load_folder(folder: str | os.PathLike) -> dict:
     hparams : dict
         As ``load_hyperpyyaml`` returns it.
     """
-    with open(place(folder, HPARAMS_FILE), encoding="utf-8") as file:
+    with open(find_yaml(find_folder(folder)), encoding="utf-8") as file:
         hparams = load_hyperpyyaml(file)
     load_pretrained(hparams["pretrainer"], folder)
     return hparams
@@ -154,11 +183,10 @@ def continue_from(overrides: str) -> str:
     source = (YAML().load(overrides) or {}).get("pretrained_folder")
     if not source:
         return overrides
-    if is_local(source):
-        source = str(Path(source).expanduser().resolve())
-        path = place(source, HPARAMS_FILE)
-    else:
-        path = str(fetch(HPARAMS_FILE, source))
+    folder = find_folder(source)
+    path = str(find_yaml(folder))
+    if folder[0] == FetchFrom.LOCAL:
+        source = folder[1]
     lines = [
         line
         for line in overrides.splitlines()

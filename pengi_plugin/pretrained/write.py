@@ -1,8 +1,9 @@
-"""A trained model in, a folder with all of it out."""
+"""A trained model in, a folder with all of it out: weights, tokenizers, YAML, card."""
 
 import inspect
 import io
 import json
+import re
 from pathlib import Path
 from string import Template
 
@@ -13,6 +14,7 @@ from torch import nn
 
 from pengi_plugin.assets import folder as asset_folder
 from pengi_plugin.pretrained.folder import HPARAMS_FILE
+from pengi_plugin.storage.locate import REMOTE_FORMS
 from pengi_plugin.storage.parts import save_part
 
 #: Parts that have a file of their own, if they have weights.
@@ -76,30 +78,101 @@ def write_model(folder: Path, section: CommentedMap, hparams: dict) -> None:
         The model's YAML, resolved and not constructed; changed in place.
     hparams : dict
         The same, constructed and trained.
+
+    Raises
+    ------
+    ValueError
+        If a part cannot be built from what the folder holds; names it.
     """
     parts = [name for name in PARTS if hparams[name].state_dict()]
     files = {name: f"{name}.safetensors" for name in parts}
-    for name, file in files.items():
-        save_part(hparams[name], folder / file)
-        if "source" in section[name]:
-            describe_architecture(section[name], hparams[name])
     loadables = dict(zip(parts, parts))
+    tokenizers = {}
     for name, key in separate_tokenizers(section, hparams).items():
         tokenizer = hparams["tokenizer" if key == "tokenizer" else "text_encoder"]
-        tokenizer = getattr(tokenizer, "tokenizer", tokenizer)
-        files[name] = f"{name}{tokenizer.suffix}"
+        tokenizers[name] = getattr(tokenizer, "tokenizer", tokenizer)
+        files[name] = f"{name}{tokenizers[name].suffix}"
         loadables[name] = key
-        tokenizer.save(folder / files[name])
     tree = with_references(section)
-    pretrainer = {
-        "loadables": {name: reference(key) for name, key in loadables.items()},
-        "files": files,
-    }
+    for name, node in tree.items():
+        make_independent(name, node, hparams.get(name))
     tree["pretrainer"] = tagged(
-        "!new:pengi_plugin.pretrained.FolderPretrainer", pretrainer
+        "!new:pengi_plugin.pretrained.FolderPretrainer",
+        {
+            "loadables": {name: reference(key) for name, key in loadables.items()},
+            "files": files,
+        },
     )
+    for name in parts:
+        save_part(hparams[name], folder / files[name])
+    for name, tokenizer in tokenizers.items():
+        tokenizer.save(folder / files[name])
     (folder / HPARAMS_FILE).write_text(HEADER + dumped(tree), encoding="utf-8")
     write_template("exported_model_card.md", folder / "README.md", {})
+
+
+def make_independent(name: str, node, built) -> None:
+    """Let a part of a model's YAML name nothing outside the model's folder.
+
+    A node with a ``source`` whose class also takes a ``config``, as the Hugging Face
+    lobes do, gets the configuration instead, at any depth.
+
+    Arguments
+    ---------
+    name : str
+        Of the part, for messages, such as ``audio_encoder.encoder``.
+    node : CommentedMap or other value
+        The part's YAML; changed in place.
+    built : object
+        What was built from it, or None where that is not known.
+
+    Raises
+    ------
+    ValueError
+        If the part, or a part of it, is built from a path, a hub name or a web
+        address and cannot be described otherwise.
+    """
+    if isinstance(node, list):
+        for index, value in enumerate(node):
+            make_independent(f"{name}[{index}]", value, None)
+    if not isinstance(node, dict):
+        return
+    tag = node.tag.value if isinstance(node, CommentedMap) else None
+    if tag and "source" in node and takes_config(built):
+        describe_architecture(node, built)
+    for key, value in node.items():
+        if tag and isinstance(value, str) and names_outside(key, value):
+            raise ValueError(
+                f"{name} ({tag}) is built from {key}: {value}, which is not "
+                "in the model's folder, so the exported model could not be loaded "
+                "without it. Use a class for this part that also takes its "
+                "architecture as `config:`, such as HFAudioEncoder, TextEncoder and "
+                "PrefixLM of pengi_plugin.lobes."
+            )
+        make_independent(f"{name}.{key}", value, getattr(built, key, None))
+
+
+def takes_config(module) -> bool:
+    """Tell whether a module can be built from the configuration that it holds."""
+    takes = inspect.signature(type(module).__init__).parameters
+    return "config" in takes and hasattr(getattr(module, "model", None), "config")
+
+
+def names_outside(key: str, value: str) -> bool:
+    """Tell whether an argument is a path, a hub name or a web address.
+
+    Example
+    -------
+    >>> [names_outside(*pair) for pair in (
+    ...     ("source", "gpt2"), ("ckpt", "~/beats.pt"), ("hub", "me/model"),
+    ...     ("act", "gelu"))]
+    [True, True, True, False]
+    """
+    if key == "source" or value.startswith(("~", "http://", "https://")):
+        return True
+    if re.fullmatch(REMOTE_FORMS["owner/name"][0], value):
+        return True
+    return ("/" in value or "\\" in value) and Path(value).exists()
 
 
 def describe_architecture(node: CommentedMap, module: nn.Module) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from torch import distributed
 from tqdm import tqdm
 
-from pengi_plugin.storage.atomic import write_whole
+from pengi_plugin.storage.atomic import write_file
 
 FILE_PATTERN = "answers-*.jsonl"
 SETTINGS_FILE = "settings.json"
@@ -205,7 +205,7 @@ def _note_settings(folder: Path, settings: dict) -> None:
     known = json.loads(path.read_text()) if path.exists() else {}
     if digest(settings) not in known:
         known[digest(settings)] = settings
-        write_whole(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
+        write_file(path, json.dumps(known, indent=2, sort_keys=True) + "\n")
 
 
 def _open_lines(path: Path):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pengi_plugin.storage.atomic import write_whole
+from pengi_plugin.storage.atomic import write_file
 
 NO_ANSWER = "(no answer)"
 
@@ -41,7 +41,7 @@ def write_confusion(
     writer.writerow(["right \\ predicted", *classes, NO_ANSWER])
     for label, row in zip(classes, counts.tolist(), strict=True):
         writer.writerow([label, *row])
-    write_whole(path, text.getvalue())
+    write_file(path, text.getvalue())
     if importlib.util.find_spec("matplotlib") is None:
         return [path]
     picture = path.with_suffix(".png")

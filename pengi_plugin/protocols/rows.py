@@ -6,7 +6,7 @@ reads: ``label`` or ``labels``, ``references``, ``number``, ``fold``.
 
 from collections.abc import Iterable, Mapping
 
-from pengi_plugin.tasks import TASKS, Template, apply
+from pengi_plugin.tasks import TASKS, Template
 
 #: Fields that hold a list, of one value where the manifest has one.
 LISTS = ("labels", "references")
@@ -87,43 +87,6 @@ def entry_row(row: Mapping, entry: Mapping, templates: Mapping[str, Template]) -
 def prompt_of(row: Mapping, entry: Mapping, templates: Mapping[str, Template]) -> str:
     """Return an entry's prompt for a row, with ``{field}`` where a field goes."""
     return entry.get("prompt") or templates[row["task"]].prompt
-
-
-def task_rows(
-    manifest: Mapping[str, Mapping], templates: Mapping[str, Template] = TASKS
-) -> list[dict]:
-    """Put manifest rows into words, for ``score_tasks``.
-
-    Arguments
-    ---------
-    manifest : dict
-        ID -> row of a manifest.
-    templates : dict
-        Task -> Template.
-
-    Returns
-    -------
-    rows : list of dict
-        The rows with ``id``, ``prompt``, ``answer`` and ``references``: those of the
-        manifest, or the answer alone.
-
-    Example
-    -------
-    >>> (row,) = task_rows({"1": {"task": "sound_events", "labels": ["dog", "rain"]}})
-    >>> row["prompt"], row["answer"], row["references"]
-    ('this is a sound of', 'dog, rain', ['dog, rain'])
-    """
-    rows = []
-    for row_id, row in manifest.items():
-        row = {**row, "id": row_id}
-        prompt, answer = apply(row["task"], row, templates)
-        references = row.get("references") or [answer]
-        # In a CSV manifest it is one text.
-        references = [references] if isinstance(references, str) else list(references)
-        rows.append(
-            {**row, "prompt": prompt, "answer": answer, "references": references}
-        )
-    return rows
 
 
 def merge_references(rows: Iterable[Mapping]) -> list[dict]:

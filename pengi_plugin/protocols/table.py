@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pengi_plugin.protocols.score import Score
-from pengi_plugin.storage.atomic import write_whole
+from pengi_plugin.storage.atomic import write_file
 
 #: Keys of a line, in the order of the files. A line may lack any but ``group``.
 COLUMNS = (
@@ -121,9 +121,9 @@ def write_table(lines: Sequence[Mapping], folder: Path, name: str = "table") -> 
     writer.writeheader()
     writer.writerows(lines)
     text = markdown(lines)
-    write_whole(folder / f"{name}.json", json.dumps(lines, indent=1) + "\n")
-    write_whole(folder / f"{name}.csv", rows.getvalue())
-    write_whole(folder / f"{name}.md", text)
+    write_file(folder / f"{name}.json", json.dumps(lines, indent=1) + "\n")
+    write_file(folder / f"{name}.csv", rows.getvalue())
+    write_file(folder / f"{name}.md", text)
     return text
 
 

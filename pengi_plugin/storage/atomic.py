@@ -7,12 +7,50 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file under another name, then give it its own: never half a file."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    content = content.encode("utf-8") if isinstance(content, str) else content
-    part.write_bytes(content)
-    os.replace(part, path)
+@contextlib.contextmanager
+def new_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield the path of a temporary file that becomes ``path`` in the end.
+
+    For writers that take a path, such as those of safetensors. ``write_file`` is
+    simpler where the content is at hand.
+
+    Arguments
+    ---------
+    path : str
+        The file to write, in a folder that exists; what was there stays until the
+        new one is complete.
+
+    Yields
+    ------
+    unfinished : Path
+        Write here. After an error this file is gone and ``path`` is as it was.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "file"
+    >>> with new_file(path) as unfinished:
+    ...     _ = unfinished.write_text("whole")
+    >>> path.read_text()
+    'whole'
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        unfinished.touch()
+        mode = unfinished.stat().st_mode
+        yield unfinished
+        unfinished.chmod(mode)  # safetensors lets the owner alone read
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def write_file(path: str | os.PathLike, content: str | bytes) -> None:
+    """Write a file whole; text is encoded as UTF-8."""
+    with new_file(path) as unfinished:
+        if isinstance(content, str):
+            content = content.encode("utf-8")
+        unfinished.write_bytes(content)
 
 
 @contextlib.contextmanager
@@ -22,21 +60,26 @@ def new_folder(path: str | os.PathLike, replaces: str | None = None) -> Iterator
     Arguments
     ---------
     path : str
-        The folder to be; must not exist, or be empty.
+        The folder to write; must not exist, or be empty.
     replaces : str
         Name of a file: a folder that holds it may be there already and is replaced.
 
     Yields
     ------
-    folder : Path
-        Write here. After an error the folder is gone and ``path`` untouched.
+    unfinished : Path
+        Write here. After an error this folder is gone and ``path`` is as it was.
+
+    Raises
+    ------
+    FileExistsError
+        If ``path`` is a file, or a folder that is not empty.
 
     Example
     -------
-    >>> goal = getfixture("tmp_path") / "goal"
-    >>> with new_folder(goal) as folder:
-    ...     _ = (folder / "file").write_text("whole")
-    >>> [file.name for file in goal.iterdir()]
+    >>> path = getfixture("tmp_path") / "folder"
+    >>> with new_folder(path) as unfinished:
+    ...     _ = (unfinished / "file").write_text("whole")
+    >>> [file.name for file in path.iterdir()]
     ['file']
     """
     path = Path(path).expanduser().absolute()
@@ -47,14 +90,19 @@ def new_folder(path: str | os.PathLike, replaces: str | None = None) -> Iterator
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    replaced = path.with_name(f".{path.name}.{os.getpid()}.replaced")
     unfinished.mkdir()
     try:
         yield unfinished
         mode = unfinished.stat().st_mode & 0o666  # what the umask leaves
-        for file in unfinished.iterdir():
-            file.chmod(mode)  # safetensors lets the owner alone read
+        for file in unfinished.rglob("*"):
+            if file.is_file():
+                file.chmod(mode)  # safetensors lets the owner alone read
         if path.exists():
-            shutil.rmtree(path)
+            path.rename(replaced)
         unfinished.rename(path)
     finally:
+        if replaced.exists() and not path.exists():
+            replaced.rename(path)
         shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)

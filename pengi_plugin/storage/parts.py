@@ -6,10 +6,11 @@ every part instead.
 """
 
 import os
-from pathlib import Path
 
 from safetensors.torch import load_model, save_model
 from torch import nn
+
+from pengi_plugin.storage.atomic import new_file
 
 
 def save_part(module: nn.Module, path: str | os.PathLike) -> None:
@@ -27,13 +28,8 @@ def save_part(module: nn.Module, path: str | os.PathLike) -> None:
     >>> save_part(nn.Linear(2, 3), getfixture("tmp_path") / "part.safetensors")
     >>> load_part(nn.Linear(2, 3), getfixture("tmp_path") / "part.safetensors")
     """
-    path = Path(path)
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
+    with new_file(path) as unfinished:
         save_model(module, str(unfinished))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load_part(module: nn.Module, path: str | os.PathLike) -> None:

@@ -30,11 +30,11 @@ class PengiBrain(sb.Brain):
 
     ``modules`` holds ``pengi`` and perhaps ``word_head`` (then ``hparams`` holds
     ``word_loss_weight``); ``hparams`` holds ``model`` (a model YAML, for its
-    tokenizer and searcher), ``seed``, ``lr``, ``n_warmup``, ``train_logger`` and
-    ``lr_annealing`` (a schedule over all updates). Batches are
-    ``pengi_plugin.data.batch.PairBatch``. Set ``train_set`` to the data set whose
-    samples depend on the epoch, ``sample_batch`` to the batch that is answered after
-    every epoch (None for none).
+    tokenizer and searcher), ``seed``, ``epoch_counter``, ``train_logger``,
+    ``tensorboard_logger`` and ``lr_annealing`` (a schedule over all updates).
+    Batches are ``pengi_plugin.data.batch.PairBatch``. Set ``train_set`` to the data
+    set whose samples depend on the epoch, ``sample_batch`` to the batch that is
+    answered after every epoch (None for none).
     """
 
     train_set = None

@@ -25,12 +25,11 @@ from pengi_plugin.data.manifest import SPLITS, manifest_path, read_manifest
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, continue_from, load_pretrained
 from pengi_plugin.protocols.answer_log import fingerprint
-from pengi_plugin.protocols.rows import task_rows
 from pengi_plugin.protocols.session import Session, generated_answers
 from pengi_plugin.protocols.table import write_table
 from pengi_plugin.protocols.task_scores import score_tasks
-from pengi_plugin.storage.atomic import write_whole
-from pengi_plugin.tasks import extend
+from pengi_plugin.storage.atomic import write_file
+from pengi_plugin.tasks import apply, extend
 from pengi_plugin.training.brain import PengiBrain
 from pengi_plugin.training.export import export_run
 from pengi_plugin.training.hparams import read_hparams
@@ -76,7 +75,7 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
     resolved = resolve_references(read_hparams(hparams_file), overrides).read()
     path = Path(hparams["output_folder"], HPARAMS_FILE)
     header = f"# {hparams_file} as it was run.\n# yamllint disable\n"
-    run_on_main(write_whole, args=[path, header + resolved])
+    run_on_main(write_file, args=[path, header + resolved])
     if hparams.get("pretrained_folder"):
         load_pretrained(hparams["model"]["pretrainer"], hparams["pretrained_folder"])
     if hparams.get("audio_encoder_init"):
@@ -265,13 +264,12 @@ def test(hparams: dict, run_opts: Mapping, rows: dict[str, dict]) -> list[dict]:
         See ``pengi_plugin.protocols.task_scores.score_tasks``.
     """
     session = open_session(hparams, run_opts)
-    templates = extend(hparams["tasks"])
-    asked = task_rows(rows["test"], templates)
+    asked = with_texts(hparams, rows["test"])
     table = score_tasks(
         session,
         asked,
         hparams["test_protocols"],
-        task_rows(rows["train"], templates),
+        with_texts(hparams, rows["train"]),
         hparams["seed"],
     )
     answers = generated_answers(session, asked)
@@ -298,6 +296,24 @@ def open_session(hparams: dict, run_opts: Mapping) -> Session:
     )
 
 
+def with_texts(hparams: dict, rows: dict[str, dict]) -> list[dict]:
+    """Return manifest rows with their ``prompt``, ``answer`` and ``references``.
+
+    References are the manifest's, or the answer alone.
+    """
+    templates = extend(hparams["tasks"])
+    found = []
+    for row_id, row in rows.items():
+        row = {**row, "id": row_id}
+        prompt, answer = apply(row["task"], row, templates)
+        references = row.get("references") or [answer]
+        if isinstance(references, str):  # of a CSV manifest
+            references = [references]
+        texts = {"prompt": prompt, "answer": answer, "references": references}
+        found.append({**row, **texts})
+    return found
+
+
 def report_answers(path: Path, rows: list[dict], answers: list[str]) -> None:
     """Write all answers, one JSON object a line, and print some."""
     fields = ("id", "wav", "task", "prompt", "references")
@@ -305,7 +321,7 @@ def report_answers(path: Path, rows: list[dict], answers: list[str]) -> None:
         {**{name: row[name] for name in fields}, "answer": answer}
         for row, answer in zip(rows, answers, strict=True)
     ]
-    write_whole(path, "".join(json.dumps(row) + "\n" for row in answered))
+    write_file(path, "".join(json.dumps(row) + "\n" for row in answered))
     for row in answered[:: max(1, len(answered) // N_PRINTED)]:
         prompt, answer, reference = row["prompt"], row["answer"], row["references"][0]
         print(f"{prompt} -> {answer} (reference: {reference})")

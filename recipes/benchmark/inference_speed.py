@@ -190,7 +190,7 @@ def encode_parts(pengi: nn.Module, args) -> tuple[Tensor, dict[str, float]]:
         return pengi.text_mapper(pengi.encode_prompt(prompts))
 
     def new_prompts() -> Tensor:
-        pengi.text_encoder._known.clear()
+        pengi.text_encoder.clear_cache()
         return known_prompts()
 
     bf16 = args.dtype == "bf16"

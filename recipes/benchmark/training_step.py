@@ -78,7 +78,7 @@ def our_loss(pengi, wavs, wav_lens, prompts, ids, mask):
 
 def straightforward_loss(pengi, wavs, wav_lens, prompts, ids, mask):
     """Return the same loss from logits at all positions."""
-    pengi.text_encoder._known.clear()
+    pengi.text_encoder.clear_cache()
     prefix = pengi.encode(wavs, wav_lens, prompts)
     inputs = torch.cat([prefix, pengi.lm.embed(ids)], dim=1)
     attention = F.pad(mask.long(), (prefix.shape[1], 0), value=1)

@@ -16,9 +16,7 @@ from pathlib import Path
 from speechbrain.utils.distributed import if_main_process
 
 from pengi_plugin.protocols.paired import compare_captions
-from pengi_plugin.protocols.rows import task_rows
 from pengi_plugin.protocols.table import write_table
-from pengi_plugin.tasks import extend
 from pengi_plugin.training import run
 
 TASK = "captioning"
@@ -52,8 +50,7 @@ def main(arguments: list[str]) -> list[dict]:
         run.export(hparams)
         run.test(hparams, run_opts, rows)
         sessions[f"{name}: {trained_on}"] = run.open_session(hparams, run_opts)
-    asked = task_rows(rows["test"], extend(hparams["tasks"]))
-    table = compare_captions(sessions, asked)
+    table = compare_captions(sessions, run.with_texts(hparams, rows["test"]))
     if if_main_process():
         print(write_table(table, folder))
     return table

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import subprocess
 import sys
 
@@ -47,8 +48,8 @@ def run(capsys, *words):
     return status, out.splitlines(), err
 
 
-def line(*fields):
-    return "\t".join(" ".join(str(field).split()) for field in fields)
+def line(file, *fields):
+    return "\t".join([str(file), *(" ".join(str(field).split()) for field in fields)])
 
 
 COMMANDS = {
@@ -79,17 +80,17 @@ def command(request, model, model_folder):
     return (verb, model_folder, *words), expect
 
 
-def count_heard(monkeypatch):
-    """Return a list that grows by the number of recordings of each batch."""
-    heard = []
+def count_clips(monkeypatch):
+    """Return a list that grows by the number of clips of each batch."""
+    n_clips = []
     encode_batch = AudioLanguageModel.encode_batch
 
     def count(self, wavs, *rest, **options):
-        heard.append(len(wavs))
+        n_clips.append(len(wavs))
         return encode_batch(self, wavs, *rest, **options)
 
     monkeypatch.setattr(AudioLanguageModel, "encode_batch", count)
-    return heard
+    return n_clips
 
 
 def test_every_command_answers_in_batches_and_in_the_order_given(
@@ -98,13 +99,13 @@ def test_every_command_answers_in_batches_and_in_the_order_given(
     words, expect = command
     files = [recordings / name for name in ("deep/c.flac", "b.wav", "a.wav")]
     expected = [item for file in files for item in expect(file)]
-    heard = count_heard(monkeypatch)
+    n_clips = count_clips(monkeypatch)
     for options, batches in ((("--batch-size", 2), [2, 1]), ((), [3])):
-        heard.clear()
+        n_clips.clear()
         status, lines, err = run(capsys, *words, "--json", *options, "--", *files)
         assert status == 0
         assert json.loads("\n".join(lines)) == expected
-        assert heard == batches
+        assert n_clips == batches
         assert "3/3" in err
 
 
@@ -124,15 +125,15 @@ def test_no_command_is_stopped_by_files_that_cannot_be_read(
         assert "5/5" in err
         ends = err.splitlines()[-2:]
         for file, message, end in (
-            (absent, f"There is no file {absent}", ends[0]),
+            (absent, f"There is no file or folder {absent}", ends[0]),
             (text, "cannot be read as audio", ends[1]),
         ):
             (item,) = (item for item in items if item["file"] == str(file))
             assert message in item["error"]
             assert end.startswith(f"pengi {words[0]}: {file}: ")
             assert message in end
-        places = dict.fromkeys(item["file"] for item in items)
-        assert list(places) == [str(file) for file in files]
+        order = dict.fromkeys(item["file"] for item in items)
+        assert list(order) == [str(file) for file in files]
         found = [item for item in items if "error" not in item]
         assert found == [item for file in good for item in expect(file)]
         status, lines, _ = run(capsys, *words, "--batch-size", batch_size, "--", *files)
@@ -171,6 +172,40 @@ def test_search_options_reach_the_search(capsys, model, model_folder, recordings
     assert lines == [line(file, answer)]
 
 
+@pytest.mark.parametrize("windows", [(), ("--all-windows",)])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--beam-size", 5, "--temperature", 0.8), "beam_size=5, temperature=0.8 tog"),
+        (("--beam-size", 0), "beam_size must be at least 1; got 0"),
+        (("--max-new-tokens", 0), "max_new_tokens must be at least 1; got 0"),
+    ],
+)
+def test_search_options_that_cannot_be_are_refused_before_a_file_is_read(
+    capsys, model_folder, recordings, windows, options, message
+):
+    words = ("ask", model_folder, "what is it?", recordings, *windows)
+    status, lines, err = run(capsys, *words, *options)
+    assert status == 2
+    assert lines == []
+    assert err.splitlines() == [err.strip()]  # no progress, no report of each file
+    assert err.startswith("pengi ask: ")
+    assert message in err
+
+
+def test_paths_are_printed_exactly_as_given(
+    capsys, model_folder, recordings, tmp_path, monkeypatch
+):
+    shutil.copytree(recordings, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    shutil.copy("a.wav", "a  song.wav")
+    paths = ["./a.wav", "deep/../b.wav", "a  song.wav", f"{recordings}//a.wav"]
+    _, lines, _ = run(capsys, "ask", model_folder, "who?", *paths)
+    assert [text.split("\t")[0] for text in lines] == paths
+    _, lines, _ = run(capsys, "ask", model_folder, "who?", *paths, "--json")
+    assert [item["file"] for item in json.loads("\n".join(lines))] == paths
+
+
 def test_a_bad_file_is_reported_at_the_end_and_the_others_are_answered(
     capsys, model, model_folder, recordings
 ):
@@ -201,9 +236,9 @@ def test_every_window_is_answered_with_its_times(
     path = tmp_path / "long.wav"
     soundfile.write(path, np.random.default_rng(1).standard_normal(3 * RATE) / 9, RATE)
     words = ("ask", model_folder, "who?", path, "--all-windows", "--batch-size", 2)
-    heard = count_heard(monkeypatch)
+    n_clips = count_clips(monkeypatch)
     _, lines, _ = run(capsys, *words)
-    assert heard == [2, 1]
+    assert n_clips == [2, 1]
     windows = model.generate_file(path, "who?", window="all")
     assert len(windows) == 3
     assert lines == [line(path, *window) for window in windows]
@@ -272,6 +307,13 @@ def test_prepare_calls_the_function_of_the_corpus(capsys, tmp_path, monkeypatch)
     assert status == 0
     assert calls == [(str(tmp_path / "data"), str(tmp_path / "out"))]
     assert "general_midi_words" not in corpora()  # a helper, not a corpus
+
+
+def test_prepare_lists_the_corpora(capsys):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["prepare", "--list"])
+    assert capsys.readouterr().out.splitlines() == corpora()
+    assert {"esc50", "general_midi"} <= set(corpora())
 
 
 def test_the_module_runs_as_a_command():

@@ -221,13 +221,13 @@ def test_another_layout_is_refused_with_what_was_found(tmp_path, content, messag
 def test_a_missing_path_is_not_taken_for_a_hub_name(tmp_path, monkeypatch, source):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "here").mkdir()
-    with pytest.raises(FileNotFoundError, match=f"no {source} in {tmp_path}"):
+    with pytest.raises(FileNotFoundError, match=f"no file or folder {source}"):
         load_clap(encoder(), source)
 
 
 @pytest.mark.parametrize("source", ["owner/name/CLAP_weights_2023.pth", "owner/name"])
 def test_a_hub_name_that_cannot_be_reached_says_so(source):
-    with pytest.raises(FileNotFoundError, match=rf"^{source} is n.* hub"):
+    with pytest.raises(FileNotFoundError, match=r"^owner/name is n.* hub"):
         load_clap(encoder(), source)
 
 
@@ -239,7 +239,7 @@ def test_a_hub_file_is_asked_for_by_repository_and_path(tmp_path, monkeypatch):
         asked.append((repository, file))
         return str(path)
 
-    monkeypatch.setattr("pengi_plugin.conversion.clap.hf_hub_download", download)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     loaded = encoder()
     load_clap(loaded, "microsoft/msclap/some/CLAP_weights_2023.pth")
     assert asked == [("microsoft/msclap", "some/CLAP_weights_2023.pth")]

@@ -5,21 +5,13 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-import torchaudio
 from torch.utils.data import DataLoader
 
-from pengi_plugin.data.audio import read_clip
 from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset, make_sampler
 from pengi_plugin.data.manifest import manifest_path, read_manifest
 from pengi_plugin.tasks import extend
-
-
-class Letters:
-    """A tokenizer of letters: their numbers in the alphabet."""
-
-    def encode_as_ids(self, text):
-        return [ord(letter) - 96 for letter in text]
+from tests.doubles import Letters
 
 
 @pytest.fixture
@@ -143,66 +135,6 @@ def test_a_wrong_duration_is_named(tmp_path, duration):
 def test_a_missing_manifest_says_to_prepare_the_corpus(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no manifest .*x\.json; prepare the"):
         read_manifest(tmp_path / "x.json", "m")
-
-
-# Clips
-
-
-def test_a_short_clip_is_repeated_to_length(tmp_path):
-    soundfile.write(tmp_path / "a.wav", [0.25, -0.5, 0.5], 100, subtype="FLOAT")
-    clip = read_clip(tmp_path / "a.wav", 100, 8)
-    expected = [0.25, -0.5, 0.5, 0.25, -0.5, 0.5, 0.25, -0.5]
-    assert clip.tolist() == expected
-
-
-@pytest.mark.parametrize(("place", "first"), [(0.0, 0.0), (0.5, 0.4), (1.0, 0.8)])
-def test_of_a_long_clip_the_part_in_its_place_is_read(ramp, place, first):
-    clip = read_clip(ramp, 100, 200, place)
-    assert clip.shape == (200,)
-    assert clip[0].item() == pytest.approx(first)
-    assert clip[-1].item() == pytest.approx(first + 0.199)
-
-
-def test_only_the_part_that_is_needed_is_read(ramp, monkeypatch):
-    read, lengths = soundfile.SoundFile.read, []
-
-    def note_length(self, frames=-1, **options):
-        lengths.append(frames)
-        return read(self, frames, **options)
-
-    monkeypatch.setattr(soundfile.SoundFile, "read", note_length)
-    read_clip(ramp, 100, 200, 0.5)
-    assert lengths == [200]
-
-
-def test_channels_are_mixed_not_joined(tmp_path):
-    stereo = np.stack([np.full(100, 0.5), np.full(100, -0.25)], axis=1)
-    soundfile.write(tmp_path / "a.wav", stereo, 100, subtype="FLOAT")
-    assert read_clip(tmp_path / "a.wav", 100, 100).unique().tolist() == [0.125]
-
-
-@pytest.mark.parametrize("rate", [8000, 22050, 48000])
-def test_another_rate_is_resampled_as_torchaudio_does_by_default(tmp_path, rate):
-    wav = torch.randn(rate, generator=torch.Generator().manual_seed(0)) * 0.1
-    soundfile.write(tmp_path / "a.wav", wav.numpy(), rate, subtype="FLOAT")
-    expected = torchaudio.functional.resample(wav, rate, 16000)
-    clip = read_clip(tmp_path / "a.wav", 16000, 16000)
-    assert clip.shape == (16000,)
-    assert torch.allclose(clip[:15000], expected[:15000], atol=1e-5)
-
-
-def test_a_file_that_is_no_audio_is_named(tmp_path):
-    (tmp_path / "a.wav").write_text("no audio")
-    with pytest.raises(
-        ValueError, match=r"a\.wav cannot be read .* prepare the corpus"
-    ):
-        read_clip(tmp_path / "a.wav", 100, 100)
-
-
-def test_a_file_without_samples_is_named(tmp_path):
-    soundfile.write(tmp_path / "a.wav", np.zeros(0), 100)
-    with pytest.raises(ValueError, match=r"a\.wav holds no samples; leave it out"):
-        read_clip(tmp_path / "a.wav", 100, 100)
 
 
 # Data sets

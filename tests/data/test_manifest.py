@@ -1,4 +1,3 @@
-import json
 import logging
 import os
 
@@ -12,7 +11,6 @@ from pengi_plugin.data.manifest import (
     is_prepared,
     write_manifests,
 )
-from pengi_plugin.storage.atomic import write_whole
 
 FORMATS = ("wav", "flac", "ogg")
 
@@ -118,11 +116,3 @@ def test_a_corpus_with_nothing_to_train_on_is_an_error(tmp_path):
     with pytest.raises(ValueError, match=r"No clip under /data .*left_out\.csv"):
         write_manifests(tmp_path, splits, "/data", {}, {"a.wav": "missing"})
     assert (tmp_path / "left_out.csv").is_file()
-
-
-def test_a_file_takes_the_place_of_another_whole(tmp_path):
-    path = tmp_path / "a.json"
-    write_whole(path, "old")
-    write_whole(path, json.dumps({"ä": 1}))
-    assert json.loads(path.read_text(encoding="utf-8")) == {"ä": 1}
-    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]

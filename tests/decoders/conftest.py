@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from decoders.small_lms import CONFIGS, small_lm
+from tests.decoders.small_lms import CONFIGS, small_lm
 
 
 @pytest.fixture(params=list(CONFIGS))

@@ -4,11 +4,11 @@ from speechbrain.decoders.scorer import LengthScorer, RNNLMScorer, ScorerBuilder
 from speechbrain.decoders.seq2seq import S2SBeamSearcher
 from speechbrain.lobes.models.RNNLM import RNNLM
 
-from decoders.plain_search import beam_search, every_answer, token_log_probs
-from decoders.small_lms import small_lm
 from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
 from pengi_plugin.lobes.prefix_state import PrefixState
+from tests.decoders.plain_search import beam_search, every_answer, token_log_probs
+from tests.decoders.small_lms import small_lm
 
 EOS = 2
 
@@ -314,7 +314,7 @@ def test_settings_that_cannot_be_searched_are_refused_with_their_values(lm):
         PrefixBeamSearcher(lm, eos_index=9)
     with pytest.raises(ValueError, match="topk=3, beam_size=2"):
         PrefixBeamSearcher(lm, EOS, beam_size=2, topk=3)
-    with pytest.raises(ValueError, match="got 0 and 0"):
+    with pytest.raises(ValueError, match="max_new_tokens must be at least 1; got 0"):
         PrefixBeamSearcher(lm, EOS, max_new_tokens=0)
-    with pytest.raises(ValueError, match="got 4 and 5"):
+    with pytest.raises(ValueError, match="min_new_tokens=5, max_new_tokens=4"):
         PrefixBeamSearcher(lm, EOS, max_new_tokens=4, min_new_tokens=5)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from decoders.plain_search import next_log_probs, token_log_probs
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
+from tests.decoders.plain_search import next_log_probs, token_log_probs
 
 EOS = 2
 

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from decoders.plain_search import next_log_probs, token_log_probs
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
 from pengi_plugin.decoders.sampling import PrefixSampler
+from tests.decoders.plain_search import next_log_probs, token_log_probs
 
 EOS = 2
 
@@ -116,7 +116,7 @@ def test_among_one_token_sampling_is_greedy(lm, prefixes):
     ("setting", "message"),
     [
         ({"temperature": 0}, "above 0; got 0.*PrefixGreedySearcher"),
-        ({"top_k": 0}, "top_k must be at least 1, or None; got 0"),
+        ({"top_k": 0}, "top_k must be at least 1; got 0"),
         ({"top_p": 1.5}, r"top_p must be in \]0, 1\], or None; got 1.5"),
         ({"n_samples": 0}, "n_samples must be at least 1; got 0"),
     ],

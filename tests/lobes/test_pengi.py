@@ -7,13 +7,9 @@ from pengi_plugin.lobes.mapping import MLPPrefixMapper
 from pengi_plugin.lobes.pengi import Pengi
 from pengi_plugin.lobes.prefix_lm import PrefixLM
 from pengi_plugin.lobes.text_encoder import TokenEmbeddingEncoder
+from tests.doubles import Letters
 
 LM = {"model_type": "gpt2", "n_layer": 1, "n_head": 2, "n_embd": 16, "vocab_size": 30}
-
-
-class Letters:
-    def encode_as_ids(self, text, add_special_tokens=False):
-        return [ord(letter) - 96 for letter in text]
 
 
 class FourMeans(nn.Module):

@@ -1,9 +1,11 @@
+import warnings
+
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.activations import NewGELUActivation
 
-from pengi_plugin.lobes.prefix_lm import PrefixLM, fuse_gelu
+from pengi_plugin.lobes.prefix_lm import PrefixLM, cache_argument, fuse_gelu
 
 GPT2 = {
     "model_type": "gpt2",
@@ -86,6 +88,37 @@ def test_repeated_and_selected_rows_go_on_from_their_own_past(lm):
     rows = torch.tensor([[6, 8, 0], [3, 9, 0]])
     expected = lm.answer_logits(prefix[[1, 0]], rows)[:, 2]
     torch.testing.assert_close(found, expected)
+
+
+def test_reading_with_a_cache_warns_of_nothing_deprecated(lm):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        logits, state = lm.prefill(torch.randn(2, 5, 8))
+        lm.step(logits.argmax(-1), state)
+
+
+@pytest.mark.parametrize("name", ["cache", "past_key_values"])
+def test_the_cache_has_the_name_of_either_version_of_transformers(
+    lm, name, monkeypatch
+):
+    prefix, ids = torch.randn(2, 5, 8), torch.randint(23, (2, 3))
+    expected = lm.answer_logits(prefix, ids)
+    forward, old = lm.model.base_model.forward, lm._cache_name
+
+    def cache(input_ids=None, cache=None, **inputs):
+        return forward(input_ids=input_ids, **{old: cache}, **inputs)
+
+    def past_key_values(input_ids=None, past_key_values=None, **inputs):
+        assert "cache" not in inputs  # would be ignored there
+        return forward(input_ids=input_ids, **{old: past_key_values}, **inputs)
+
+    versions = {"cache": cache, "past_key_values": past_key_values}
+    monkeypatch.setattr(lm.model.base_model, "forward", versions[name])
+    assert cache_argument(lm.model.base_model) == name
+    lm._cache_name = name
+    logits, state = lm.prefill(prefix)
+    steps = [logits, lm.step(ids[:, 0], state), lm.step(ids[:, 1], state)]
+    torch.testing.assert_close(torch.stack(steps, dim=1), expected)
 
 
 def test_gradients_reach_the_prefix_and_nothing_of_the_lm(lm):
@@ -192,5 +225,5 @@ def test_an_lm_that_rescales_its_logits_is_refused_by_name():
 def test_source_and_config_exclude_each_other():
     with pytest.raises(ValueError, match="Give either source or config"):
         PrefixLM()
-    with pytest.raises(FileNotFoundError, match="no/such/folder is neither"):
+    with pytest.raises(FileNotFoundError, match=r"no file or folder \./no/such"):
         PrefixLM(source="./no/such/folder")

@@ -86,12 +86,12 @@ def test_beams_of_other_language_models_go_on_from_their_own_past(kind):
             torch.testing.assert_close(found[row], expected)
 
 
-def test_a_language_model_whose_layers_look_back_less_is_refused_there():
+def test_a_search_beyond_the_window_of_the_layers_is_refused():
     config = {"model_type": "mistral", **LLAMA_LIKE, "sliding_window": 7}
     lm = PrefixLM(config=config)
     _, state = lm.prefill(torch.randn(1, 6, 8))
     lm.step(torch.tensor([1]), state)
-    with pytest.raises(ValueError, match="mistral look back 7 positions only"):
+    with pytest.raises(ValueError, match="mistral attend to the last 7 positions only"):
         lm.step(torch.tensor([1]), state)
 
 

@@ -146,21 +146,10 @@ def test_a_stored_length_limit_does_not_cut_prompts(gpt2_folder, tmp_path):
     assert HFTokenizer(tmp_path).encode_as_ids("ab ab ab") == [3, 4, 4]
 
 
-@pytest.mark.parametrize(
-    "source", ["/no/such/folder", "./gone", "~/gone.json", "a/b/c", "gone.json"]
-)
-def test_what_looks_like_a_path_is_not_looked_up_on_a_hub(source, monkeypatch):
-    monkeypatch.setattr("pengi_plugin.lobes.tokenizer._fetch", pytest.fail)
-    with pytest.raises(FileNotFoundError, match="does not exist; give a tokenizer"):
+@pytest.mark.parametrize("source", ["/no/such/folder", "gone.json"])
+def test_a_missing_path_is_named(source):
+    with pytest.raises(FileNotFoundError, match=f"There is no file or folder {source}"):
         HFTokenizer(source)
-
-
-def test_a_path_under_a_folder_that_exists_is_not_a_hub_name(tmp_path, monkeypatch):
-    (tmp_path / "models").mkdir()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("pengi_plugin.lobes.tokenizer._fetch", pytest.fail)
-    with pytest.raises(FileNotFoundError, match="models/gone does not exist"):
-        HFTokenizer("models/gone")
 
 
 def test_a_hub_name_is_looked_up_on_the_hub(gpt2_folder, tmp_path, monkeypatch):
@@ -168,7 +157,7 @@ def test_a_hub_name_is_looked_up_on_the_hub(gpt2_folder, tmp_path, monkeypatch):
     HFTokenizer(gpt2_folder).save(saved)
     asked = []
     monkeypatch.setattr(
-        "pengi_plugin.lobes.tokenizer.hf_hub_download",
+        "huggingface_hub.hf_hub_download",
         lambda *names: asked.append(names) or str(saved),
     )
     assert len(HFTokenizer("somebody/some-model")) == 6
@@ -192,7 +181,7 @@ def test_a_file_of_another_kind_is_named(make, tmp_path):
 def test_a_folder_gives_its_tokenizer_model(sentencepiece_model, tmp_path):
     tokenizer = SentencePieceTokenizer(sentencepiece_model.parent)
     assert tokenizer.encode_as_ids("</s>") == [2]
-    with pytest.raises(FileNotFoundError, match=r"tokenizer\.model does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"no file .*tokenizer\.model; give"):
         SentencePieceTokenizer(tmp_path)
 
 

@@ -1,18 +1,24 @@
 """A trained run becomes a folder that answers and that training continues from."""
 
+import io
+import json
+import shutil
+
 import pytest
 import torch
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 from speechbrain.core import create_experiment_directory
+from speechbrain.utils.checkpoints import Checkpointer
 from torch import nn
 
 from pengi_plugin.inference import AudioLanguageModel
+from pengi_plugin.lobes.huggingface import HFAudioEncoder
 from pengi_plugin.lobes.prefix_lm import PrefixLM
 from pengi_plugin.pretrained import FolderPretrainer
 from pengi_plugin.pretrained.folder import continue_from, load_pretrained
-from pengi_plugin.pretrained.write import describe_architecture
+from pengi_plugin.pretrained.write import describe_architecture, write_model
 from pengi_plugin.storage.parts import save_part
 from pengi_plugin.training.checkpoints import WholeCheckpointer
 from pengi_plugin.training.export import export_run
@@ -173,10 +179,23 @@ def test_relative_folders_and_folders_with_spaces_are_found(
 
 
 def test_a_folder_that_is_none_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="neither a local path"):
+    with pytest.raises(FileNotFoundError, match="There is no file or folder /"):
         continue_from(f"pretrained_folder: {tmp_path}/absent")
     with pytest.raises(FileNotFoundError, match=r"holds no hyperparams\.yaml"):
         continue_from(f"pretrained_folder: {tmp_path}")
+
+
+def test_a_checkpoint_that_was_cut_off_is_not_exported(run, tmp_path):
+    run_folder = shutil.copytree(run[0], tmp_path / "run")
+    pengi = run[1]["modules"]["pengi"]
+    checkpointer = Checkpointer(run_folder / "save", {"pengi": pengi})
+    checkpointer.save_checkpoint(meta={"loss": 0.1})  # better, but no file says whole
+    export_run(run_folder, tmp_path / "out")
+    expected = run[1]["checkpointer"].find_checkpoint(min_key="loss")
+    weights = torch.load(expected.paramfiles["pengi"], weights_only=True)
+    exported = load_file(tmp_path / "out" / "audio_mapper.safetensors")
+    for name, value in exported.items():
+        assert torch.equal(weights[f"audio_mapper.{name}"], value), name
 
 
 def test_runs_that_cannot_be_exported_say_why(run, tmp_path):
@@ -248,6 +267,94 @@ def test_a_part_from_the_hub_is_described_by_its_configuration(tmp_path):
     rebuilt.load_state_dict(lm.state_dict())
     prefix = torch.randn(1, 3, 8)
     torch.testing.assert_close(rebuilt.prefill(prefix)[0], lm.prefill(prefix)[0])
+
+
+WAV2VEC2 = {
+    "model_type": "wav2vec2",
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "conv_dim": [4, 4],
+    "conv_kernel": [10, 8],
+    "conv_stride": [5, 4],
+    "num_conv_pos_embeddings": 4,
+    "num_conv_pos_embedding_groups": 2,
+}
+
+
+@pytest.fixture
+def speech_folder(tmp_path):
+    """A small wav2vec 2.0 on disk, as it would be on the hub."""
+    folder = tmp_path / "wav2vec2"
+    HFAudioEncoder(config=WAV2VEC2).model.save_pretrained(folder)
+    preprocessor = {"feature_extractor_type": "Wav2Vec2FeatureExtractor"}
+    preprocessor |= {"do_normalize": False, "sampling_rate": 8000}
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    return folder
+
+
+def model_with_encoder(root, encoder):
+    """Return the YAML tree of the tiny model with another encoder, and its objects."""
+    text = (root / "hparams" / "model" / "tiny.yaml").read_text()
+    start, end = text.index("audio_encoder:"), text.index("audio_projection:")
+    node = "audio_encoder: !new:pengi_plugin.lobes.audio_encoder.AudioEncoder\n"
+    text = text[:start] + node + encoder + "\n" + text[end:]
+    section = YAML().load(resolve_references(io.StringIO(text)))
+    return section, load_hyperpyyaml(text)
+
+
+def test_an_encoder_inside_the_audio_encoder_loads_without_its_source(
+    root, speech_folder, tmp_path
+):
+    section, hparams = model_with_encoder(
+        root,
+        f"""
+    encoder: !new:pengi_plugin.lobes.huggingface.HFAudioEncoder
+        source: {speech_folder}
+""",
+    )
+    (tmp_path / "out").mkdir()
+    write_model(tmp_path / "out", section, hparams)
+    shutil.rmtree(speech_folder)
+    text = (tmp_path / "out" / "hyperparams.yaml").read_text()
+    assert "source:" not in text
+    assert str(speech_folder) not in text
+    model = AudioLanguageModel.from_hparams(tmp_path / "out")
+    wavs = torch.randn(2, 8000)
+    expected = hparams["pengi"].eval().encode(wavs, torch.ones(2), PROMPTS[:2])
+    torch.testing.assert_close(
+        model.encode_batch(wavs, torch.ones(2), PROMPTS[:2]), expected
+    )
+
+
+WRAPPER = """
+    encoder: !new:speechbrain.integrations.huggingface.wav2vec2.Wav2Vec2
+        source: {source}
+        save_path: {source}/cache
+"""
+BY_REFERENCE = """
+    encoder: !ref <speech>
+speech: !new:speechbrain.integrations.huggingface.wav2vec2.Wav2Vec2
+    source: {source}
+    save_path: {source}/cache
+"""
+
+
+@pytest.mark.parametrize(
+    ("encoder", "name"),
+    [(WRAPPER, "audio_encoder.encoder"), (BY_REFERENCE, "speech")],
+    ids=["nested", "by reference"],
+)
+def test_an_encoder_that_needs_its_source_is_refused_by_name(
+    root, speech_folder, tmp_path, encoder, name
+):
+    section, hparams = model_with_encoder(root, encoder.format(source=speech_folder))
+    (tmp_path / "out").mkdir()
+    message = rf"^{name} \(!new:.*Wav2Vec2\) is built from source: .*wav2vec2, which is"
+    with pytest.raises(ValueError, match=message):
+        write_model(tmp_path / "out", section, hparams)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_weights_that_do_not_fit_are_named(tmp_path):

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from pengi_plugin.corpora.general_midi.plan import CLIP_SECONDS, Clip
 from pengi_plugin.corpora.general_midi.soundfont import SAMPLE_RATE, level, render
-from pengi_plugin.storage.atomic import write_whole
+from pengi_plugin.storage.atomic import write_file
 
 logger = logging.getLogger(__name__)
 
@@ -116,5 +116,5 @@ def _write_clip(clip_and_path: tuple[Clip, Path]) -> list[str]:
     if not silent:
         coded = io.BytesIO()
         soundfile.write(coded, wave, SAMPLE_RATE, format="FLAC")
-        write_whole(path, coded.getvalue())
+        write_file(path, coded.getvalue())
     return silent

@@ -1,0 +1,131 @@
+"""What a run is: its settings and data in, a refusal if its folder holds another run.
+
+A training that goes on in a folder takes up the checkpoints there. With another
+corpus, model or schedule they would be taken for this run's: nothing, or the wrong
+thing, would be trained, and a table be printed all the same.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pengi_plugin.storage.atomic import write_file
+
+#: Written into the folder of the checkpoints when a run starts for the first time.
+RUN_FILE = "run.json"
+
+#: Settings that may change while a run goes on: where things are, how fast it goes,
+#: what is printed, how it is tested, and how long it trains.
+CHANGEABLE = (
+    *("output_folder", "save_folder", "data_folder", "export_folder", "data_root"),
+    *("manifest_folder", "number_of_epochs", "num_workers", "precision"),
+    *("ckpt_interval_minutes", "ckpt_interval_steps", "n_sample_answer"),
+    *("train_logger", "tensorboard_logger", "checkpointer", "epoch_counter"),
+    *("test_dataloader_opts", "test_protocols", "search"),
+)
+
+#: How many differences a message names.
+MAX_LISTED = 8
+
+
+def flat_settings(tree, prefix: str = "") -> dict[str, object]:
+    """Return every value of a YAML tree under its dotted path.
+
+    Settings of ``CHANGEABLE`` are left out, wherever they are.
+
+    Example
+    -------
+    >>> flat_settings({"lr": 0.1, "model": {"heads": [2, 4]}, "num_workers": 3})
+    {'lr': 0.1, 'model.heads.0': 2, 'model.heads.1': 4}
+    """
+    if isinstance(tree, Mapping):
+        items = tree.items()
+    elif isinstance(tree, list | tuple):
+        items = enumerate(tree)
+    else:
+        value = getattr(tree, "value", tree)  # of a scalar with a YAML tag
+        is_plain = value is None or isinstance(value, bool | int | float | str)
+        return {prefix: value if is_plain else str(value)}
+    tag = getattr(getattr(tree, "tag", None), "value", None)  # which class it makes
+    settings = {f"{prefix} (tag)": str(tag)} if tag else {}
+    for key, value in items:
+        if key not in CHANGEABLE:
+            settings |= flat_settings(value, f"{prefix}.{key}" if prefix else str(key))
+    return settings
+
+
+def rows_digest(rows: Iterable[Mapping], without: Iterable[str] = ("wav",)) -> str:
+    """Return a digest of manifest rows, in any order.
+
+    Arguments
+    ---------
+    rows : iterable of dict
+        Each with an ``id``.
+    without : iterable of str
+        Fields that do not count: a data folder may be moved.
+
+    Example
+    -------
+    >>> rows_digest([{"id": 1}, {"id": 2}]) == rows_digest([{"id": 2}, {"id": 1}])
+    True
+    """
+    without = set(without)
+    total = hashlib.sha256()
+    for line in sorted(
+        json.dumps({k: v for k, v in row.items() if k not in without}, sort_keys=True)
+        for row in rows
+    ):
+        total.update(line.encode())
+    return total.hexdigest()[:16]
+
+
+def check_same_run(folder: str | Path, settings: Mapping[str, object]) -> None:
+    """Write down what a run is, or compare it with what is written there.
+
+    Arguments
+    ---------
+    folder : str
+        Of the checkpoints; made if it is not there.
+    settings : dict
+        Name -> plain value.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds a run with other settings; names them.
+
+    Example
+    -------
+    >>> folder = getfixture("tmp_path")
+    >>> check_same_run(folder, {"lr": 0.1})
+    >>> check_same_run(folder, {"lr": 0.2})  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: ...lr: 0.1 then, 0.2 now...
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / RUN_FILE
+    settings = json.loads(json.dumps(dict(settings)))
+    if not path.exists():
+        write_file(path, json.dumps(settings, indent=1, sort_keys=True) + "\n")
+        return
+    before = json.loads(path.read_text(encoding="utf-8"))
+    pairs = {
+        name: (before.get(name, "absent"), settings.get(name, "absent"))
+        for name in sorted(before.keys() | settings.keys())
+    }
+    changed = [
+        f"{name}: {old!r} then, {new!r} now"
+        for name, (old, new) in pairs.items()
+        if old != new
+    ]
+    if changed:
+        more = len(changed) - MAX_LISTED
+        listed = "; ".join(changed[:MAX_LISTED]) + (
+            f"; {more} more" if more > 0 else ""
+        )
+        raise ValueError(
+            f"{folder} holds the checkpoints of another run ({listed}). Give another "
+            "output_folder, or delete this one to train anew."
+        )

@@ -1,0 +1,70 @@
+import json
+
+import pytest
+from hyperpyyaml import resolve_references
+from ruamel.yaml import YAML
+
+from pengi_plugin.training.hparams import read_hparams
+from pengi_plugin.training.identity import check_same_run, flat_settings, rows_digest
+
+
+def settings_of(root, overrides=""):
+    text = read_hparams(root / "hparams" / "pengi.yaml")
+    return flat_settings(YAML().load(resolve_references(text, overrides)))
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("lr: 0.5", "lr"),
+        ("n_train: 7", "n_train"),
+        ("model: !include:model/tiny.yaml", "model.audio_encoder.encoder.depths.0"),
+        ("esc50_folder: somewhere", "esc50_folder"),
+        ("batch_size: 7", "batch_size"),
+    ],
+)
+def test_what_makes_another_run_is_refused_by_name(root, tmp_path, override, named):
+    check_same_run(tmp_path, settings_of(root))
+    with pytest.raises(ValueError, match=rf"{named}: "):
+        check_same_run(tmp_path, settings_of(root, override))
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["number_of_epochs: 99", "num_workers: 3", "precision: fp32", "data_folder: other"],
+)
+def test_what_a_run_may_change_as_it_goes_on_is_not_compared(root, tmp_path, override):
+    check_same_run(tmp_path, settings_of(root))
+    check_same_run(tmp_path, settings_of(root, override))
+
+
+def test_another_class_with_the_same_arguments_is_another_run(root, tmp_path):
+    with open(root / "hparams" / "model" / "tiny.yaml") as file:
+        text = file.read()
+    mapping = "pengi_plugin.lobes.mapping."
+    other = text.replace(mapping + "PrefixMapper", mapping + "MLPPrefixMapper")
+    check_same_run(tmp_path, flat_settings(YAML().load(resolve_references(text))))
+    with pytest.raises(ValueError, match=r"audio_mapper \(tag\): .*MLPPrefixMapper"):
+        check_same_run(tmp_path, flat_settings(YAML().load(resolve_references(other))))
+
+
+def test_a_setting_that_is_new_or_gone_is_named(tmp_path):
+    check_same_run(tmp_path, {"a": 1})
+    with pytest.raises(ValueError, match="a: 1 then, 'absent' now; b: 'absent' then"):
+        check_same_run(tmp_path, {"b": 2})
+    assert json.loads((tmp_path / "run.json").read_text()) == {"a": 1}
+
+
+def test_many_differences_are_counted(tmp_path):
+    check_same_run(tmp_path, {})
+    with pytest.raises(ValueError, match="12 more"):
+        check_same_run(tmp_path, {str(n): n for n in range(20)})
+
+
+def test_rows_are_others_when_a_word_changes_and_the_same_when_they_move():
+    rows = [{"id": "a", "wav": "/x/a.wav", "caption": "a dog"}, {"id": "b"}]
+    moved = [{"id": "b"}, {**rows[0], "wav": "/y/a.wav"}]
+    other = [{**rows[0], "caption": "a cat"}, rows[1]]
+    assert rows_digest(rows) == rows_digest(moved)
+    assert rows_digest(rows) != rows_digest(other)
+    assert rows_digest(rows) != rows_digest(rows[:1])
