@@ -127,6 +127,22 @@ def test_embeddings_survive_the_disk_exactly(session, rows, model):
     assert (first[0] == model.encode_audio(wav, None)[0].numpy()).all()
 
 
+def test_an_embedding_serves_every_prompt(session, rows, model):
+    audio_embeddings(session, rows)
+    heard = model.n_heard
+    audio_embeddings(session, [{**row, "prompt": "and now?"} for row in rows])
+    assert model.n_heard == heard
+
+
+def test_answers_of_another_source_have_no_likelihoods(session, rows):
+    said = session.with_answers(lambda asked: ["dog"] * len(asked), "always dog")
+    first, _ = single_label(said, rows, CLASSES, ways=["similarity"])
+    assert first.value == 2 / 8
+    assert (session.folder / "always dog" / "confusion_similarity.csv").exists()
+    with pytest.raises(ValueError, match="come from another source"):
+        single_label(said, rows, CLASSES, ways=["likelihood"])
+
+
 def test_answers_are_written_with_their_clips(session, rows):
     answers = generated_answers(session, rows)
     text = (session.folder / "answers" / "answers-0.jsonl").read_text()

@@ -56,8 +56,8 @@ def test_an_empty_table_is_written_too(tmp_path):
     text = write_table([], tmp_path, "test_scores")
     assert cells(text)[0] == ["set", "metric", "n", "score"]
     assert json.loads((tmp_path / "test_scores.json").read_text()) == []
-    with open(tmp_path / "test_scores.csv") as file:
-        assert list(csv.DictReader(file)) == []
+    (header,) = (tmp_path / "test_scores.csv").read_text().splitlines()
+    assert {"group", "metric", "n", "score", "low", "high"} <= {*header.split(",")}
 
 
 def test_one_clip_has_no_interval_and_the_json_is_valid(tmp_path):

@@ -67,6 +67,11 @@ def test_each_kind_of_question_and_all_of_them_have_a_score_beside_its_controls(
     assert 0 <= total["low"] < total["score"] < total["high"] <= 1
 
 
+def test_a_task_with_one_kind_of_rows_has_one_line(session, questions):
+    (line,) = score_tasks(session, questions[:2], PROTOCOLS, questions[:2])
+    assert line["group"] == "tones: question_answering, what"
+
+
 def test_a_control_without_an_answer_has_no_figure(session, row):
     (line,) = score_tasks(session, [row(500, "e", "music", "dog")], PROTOCOLS, [])
     assert line["group"] == "tones: music"
