@@ -4,12 +4,13 @@ import pytest
 from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML
 
+from pengi_plugin.training.hparams import read_hparams
 from pengi_plugin.training.identity import check_same_run, flat_settings, rows_digest
 
 
 def settings_of(root, overrides=""):
-    with open(root / "hparams" / "pengi.yaml") as file:
-        return flat_settings(YAML().load(resolve_references(file, overrides)))
+    text = read_hparams(root / "hparams" / "pengi.yaml")
+    return flat_settings(YAML().load(resolve_references(text, overrides)))
 
 
 @pytest.mark.parametrize(
