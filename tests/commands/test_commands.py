@@ -125,7 +125,7 @@ def test_no_command_is_stopped_by_files_that_cannot_be_read(
         assert "5/5" in err
         ends = err.splitlines()[-2:]
         for file, message, end in (
-            (absent, f"There is no file {absent}", ends[0]),
+            (absent, f"There is no file or folder {absent}", ends[0]),
             (text, "cannot be read as audio", ends[1]),
         ):
             (item,) = (item for item in items if item["file"] == str(file))

@@ -248,7 +248,11 @@ def test_a_converted_yaml_is_the_models_of_the_recipes(
     recipe = resolved(root / "hparams" / "model" / f"{ours}.yaml")
     converted = resolved(convert_golden(name)[1] / "hyperparams.yaml")
     assert set(recipe) - set(converted) <= {"lm_source", "text_source"}
-    assert set(converted) - set(recipe) <= {"features", "pretrainer", "text_tokenizer"}
+    assert set(converted) - set(recipe) <= {
+        "features",
+        "pretrainer",
+        "text_tokenizer",
+    }
     for key in ("audio_encoder", "audio_projection", "answer_end"):
         assert converted[key] == recipe[key], key
     for key in ("pengi", "searcher", "modules"):
