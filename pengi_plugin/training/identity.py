@@ -22,7 +22,7 @@ CHANGEABLE = (
     *("manifest_folder", "number_of_epochs", "num_workers", "precision"),
     *("ckpt_interval_minutes", "ckpt_interval_steps", "n_sample_answer"),
     *("train_logger", "tensorboard_logger", "checkpointer", "epoch_counter"),
-    *("test_dataloader_opts", "test_protocols", "search"),
+    *("valid_dataloader_opts", "eval_batch_size", "test_protocols", "search"),
 )
 
 #: How many differences a message names.
