@@ -150,11 +150,13 @@ def is_prepared(folder: str | Path, arguments: Mapping) -> bool:
     False
     """
     folder = Path(folder)
-    names = [RECORD, LEFT_OUT, *(f"{split}.json" for split in SPLITS)]
-    if not all((folder / name).is_file() for name in names):
+    if not (folder / RECORD).is_file():
         return False
-    with (folder / RECORD).open(encoding="utf-8") as file:
-        done = json.load(file)["arguments"] == json.loads(json.dumps(arguments))
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    names = [LEFT_OUT, *(f"{split}.json" for split in record.get("splits", SPLITS))]
+    done = record["arguments"] == json.loads(json.dumps(arguments)) and all(
+        (folder / name).is_file() for name in names
+    )
     if done:
         logger.info("%s is prepared already.", folder)
     return done
@@ -174,7 +176,7 @@ def write_manifests(
     folder : str
         Where to; made if it is not there.
     splits : dict
-        ``train``, ``valid`` and ``test`` -> ID -> row.
+        Those of ``train``, ``valid`` and ``test`` that the corpus has -> ID -> row.
     data_root : str
         What ``{data_root}`` in the rows' ``wav`` stands for.
     arguments : dict
@@ -185,7 +187,8 @@ def write_manifests(
     Raises
     ------
     ValueError
-        If nothing is left to train on.
+        If nothing is left to train on, or, in a corpus without training split, to
+        test.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -199,16 +202,19 @@ def write_manifests(
             "%d files are left out, for instance %s (%s); all of them: %s.",
             *(len(left_out), path, reason, folder / LEFT_OUT),
         )
-    if not splits["train"]:
+    first = "train" if "train" in splits else next(iter(splits))
+    if not splits[first]:
+        use = "training" if first == "train" else f"the {first} split"
         raise ValueError(
-            f"No clip under {data_root} can be used for training; see "
+            f"No clip under {data_root} can be used for {use}; see "
             f"{folder / LEFT_OUT} for the reasons."
         )
-    for split in SPLITS:
-        write_file(folder / f"{split}.json", json.dumps(splits[split], indent=1))
+    for split, rows in splits.items():
+        write_file(folder / f"{split}.json", json.dumps(rows, indent=1))
     record = {"data_root": str(Path(data_root).resolve()), "arguments": arguments}
+    record["splits"] = list(splits)
     write_file(folder / RECORD, json.dumps(record, indent=1))
-    sizes = ", ".join(f"{len(splits[split])} {split}" for split in SPLITS)
+    sizes = ", ".join(f"{len(rows)} {split}" for split, rows in splits.items())
     logger.info("Wrote %s: %s rows.", folder, sizes)
 
 

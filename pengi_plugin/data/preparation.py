@@ -1,0 +1,236 @@
+"""A corpus as it was read from its metadata in, checked manifests out.
+
+Every module of ``corpora`` reads its metadata into ``Clip``s and hands them to
+``write_corpus``, which looks at the audio files, says what was found, what is missing
+and what was expected, and writes the manifests.
+"""
+
+import logging
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pengi_plugin.data.manifest import SPLITS, check_audio, write_manifests
+
+logger = logging.getLogger(__name__)
+
+#: Endings of files that count as audio when a folder is searched.
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aiff", ".au")
+
+#: Headers that are read at a time; reading waits for the disk more than for the CPU.
+N_WORKER = 8
+
+#: How many missing files a message names.
+N_NAMED = 3
+
+#: Words in a licence that a user must be told of.
+RESTRICTIONS = ("noncommercial", "non-commercial", "-nc", "academic", "research")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a user wants to know of a corpus before preparing it.
+
+    Arguments
+    ---------
+    name : str
+        As in ``pengi prepare``.
+    title : str
+        As it is published.
+    tasks : tuple of str
+        Tasks of its rows, as in ``pengi_plugin.tasks``.
+    clips : dict
+        Split -> how many clips the complete corpus has; None where unknown.
+    hours : float
+        Of all splits; None where unknown.
+    licence : str
+        Of the annotations and the audio.
+    home : str
+        Where to get it.
+    use : str
+        In the paper: ``train``, ``test``, ``train, test`` or ``none``.
+    citation : str
+        Authors, title, venue, year.
+    """
+
+    name: str
+    title: str
+    tasks: tuple[str, ...]
+    clips: Mapping[str, int | None]
+    hours: float | None
+    licence: str
+    home: str
+    use: str
+    citation: str = field(repr=False)
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether the licence limits who may use it or for what."""
+        return any(word in self.licence.lower() for word in RESTRICTIONS)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One clip of a corpus and the rows about it.
+
+    Arguments
+    ---------
+    name : str
+        Unique in the corpus; the first part of its rows' IDs.
+    split : str
+        ``train``, ``valid`` or ``test``.
+    path : Path
+        Audio file; None if it was not found.
+    rows : dict
+        Name of the row (``caption``, ``events``, ``question_3``) -> its ``task`` and
+        the task's fields.
+    source : str
+        Where the recording comes from, for comparing corpora that share recordings:
+        ``youtube:ID:START SECONDS``, ``freesound:ID``, or empty.
+    fields : dict
+        Further fields of all its rows, such as ``fold``.
+    """
+
+    name: str
+    split: str
+    path: Path | None
+    rows: Mapping[str, Mapping]
+    source: str = ""
+    fields: Mapping = field(default_factory=dict)
+
+
+def find_audio(folder: str | Path) -> dict[str, Path]:
+    """Return the audio files below a folder by their names without ending.
+
+    Where a name occurs several times, the first in sorted order is taken.
+
+    Example
+    -------
+    >>> find_audio("no such folder")
+    {}
+    """
+    found = {}
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
+                found.setdefault(stem, Path(parent, name))
+    return found
+
+
+def write_corpus(
+    corpus: Corpus,
+    clips: Iterable[Clip],
+    data_folder: str | Path,
+    manifest_folder: str | Path,
+    arguments: Mapping,
+    seconds: float | None = None,
+) -> None:
+    """Check a corpus' audio files and write its manifests.
+
+    A missing or broken file is left out, counted and listed in ``left_out.csv``.
+
+    Arguments
+    ---------
+    corpus : Corpus
+        Whose ``clips`` name the splits to write.
+    clips : iterable of Clip
+        What the metadata say.
+    data_folder : str
+        Paths in the manifests are relative to it (``{data_root}``).
+    manifest_folder : str
+        Where the manifests go.
+    arguments : dict
+        All that they depend on; see ``is_prepared``.
+    seconds : float
+        How long each file should be, within a tenth of a second; None: any length.
+
+    Raises
+    ------
+    ValueError
+        If no clip can be used, two clips or rows have the same name, or a split is
+        unknown.
+    """
+    clips = list(clips)
+    _check_names(corpus, clips)
+    if corpus.is_restricted:
+        logger.warning(
+            "%s: its licence is restricted: %s.", corpus.title, corpus.licence
+        )
+    paths = list(dict.fromkeys(clip.path for clip in clips if clip.path is not None))
+    checked = check_many(paths, seconds)
+    splits = {split: {} for split in SPLITS if split in corpus.clips}
+    n_used, left_out = Counter(), {}
+    for clip in clips:
+        duration, reason = checked[clip.path] if clip.path else (0.0, "missing")
+        if reason:
+            left_out[str(clip.path or clip.name)] = reason
+            continue
+        n_used[clip.split] += 1
+        common = {"wav": _in_manifest(clip.path, data_folder), "duration": duration}
+        common |= {"clip": clip.name, **clip.fields}
+        if clip.source:
+            common["source"] = clip.source
+        for name, row in clip.rows.items():
+            splits[clip.split][f"{clip.name}_{name}"] = {**common, **row}
+    report(corpus, Counter(clip.split for clip in clips), n_used, left_out)
+    write_manifests(manifest_folder, splits, data_folder, arguments, left_out)
+
+
+def check_many(
+    paths: Iterable[Path], seconds: float | None = None
+) -> dict[Path, tuple[float, str]]:
+    """Look at the headers of many files: path -> (duration in s, what is wrong)."""
+    paths = list(paths)
+    with ThreadPoolExecutor(N_WORKER) as pool:
+        checks = pool.map(lambda path: check_audio(path, seconds), paths)
+        bar = tqdm(checks, "checking audio", len(paths), unit="file", leave=False)
+        return dict(zip(paths, bar, strict=True))
+
+
+def report(corpus: Corpus, n_listed, n_used, left_out: Mapping[str, str]) -> None:
+    """Log how many clips of each split were found, expected and left out."""
+    for split, expected in corpus.clips.items():
+        listed, used = n_listed[split], n_used[split]
+        share = f" ({used / listed:.1%})" if listed else ""
+        known = "" if expected is None else f"; the complete corpus has {expected:,}"
+        logger.info(
+            "%s, %s: %s of %s clips can be used%s%s.",
+            *(corpus.title, split, f"{used:,}", f"{listed:,}", share, known),
+        )
+    reasons = defaultdict(list)
+    for name, reason in left_out.items():
+        reasons[reason].append(name)
+    for reason, names in reasons.items():
+        some = ", ".join(names[:N_NAMED]) + (", ..." if len(names) > N_NAMED else "")
+        logger.warning("%s: %d %s: %s.", corpus.title, len(names), reason, some)
+
+
+def _check_names(corpus: Corpus, clips: list[Clip]) -> None:
+    unknown = {clip.split for clip in clips} - set(corpus.clips)
+    if unknown:
+        raise ValueError(
+            f"{corpus.title} has no split {sorted(unknown)}; it has "
+            f"{sorted(corpus.clips)}."
+        )
+    counts = Counter((clip.split, clip.name) for clip in clips)
+    twice = [name for (_, name), n in counts.items() if n > 1]
+    if twice:
+        raise ValueError(
+            f"{corpus.title}: {len(twice)} clips have the name of another one, for "
+            f"instance {twice[0]!r}; names must be unique in a split."
+        )
+
+
+def _in_manifest(path: Path, data_folder: str | Path) -> str:
+    """Return a path as a manifest holds it, below ``{data_root}`` where it is."""
+    path, root = Path(path).absolute(), Path(data_folder).absolute()
+    if path.is_relative_to(root):
+        return f"{{data_root}}/{path.relative_to(root).as_posix()}"
+    return str(path)

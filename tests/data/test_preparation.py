@@ -1,0 +1,107 @@
+import json
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pengi_plugin.data.manifest import is_prepared, read_manifest
+from pengi_plugin.data.preparation import Clip, Corpus, find_audio, write_corpus
+
+TONES = Corpus(
+    name="tones",
+    title="Tones",
+    tasks=("captioning",),
+    clips={"train": 3, "test": 2},
+    hours=0.1,
+    licence="CC BY 4.0",
+    home="https://example.org",
+    use="none",
+    citation="Nobody, Tones, 2026",
+)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Return a folder with three good files, one cut off and one that is no audio."""
+    folder = tmp_path / "data"
+    (folder / "deep").mkdir(parents=True)
+    for name in ("a", "deep/b", "c", "cut"):
+        soundfile.write(folder / f"{name}.wav", np.zeros(4000) + 0.1, 8000)
+    whole = (folder / "cut.wav").read_bytes()
+    (folder / "cut.wav").write_bytes(whole[:2000])
+    (folder / "words.wav").write_text("no audio")
+    return folder
+
+
+def clip(data, name, split="train", **options):
+    rows = {"caption": {"task": "captioning", "caption": f"tone {name}"}}
+    return Clip(name, split, find_audio(data).get(name), rows, **options)
+
+
+def test_files_are_found_below_a_folder_by_their_names(data):
+    (data / ".hidden.wav").write_text("")
+    found = find_audio(data)
+    assert {
+        name: path.relative_to(data).as_posix() for name, path in found.items()
+    } == {
+        **{name: f"{name}.wav" for name in ("a", "c", "cut", "words")},
+        "b": "deep/b.wav",
+    }
+
+
+def test_what_can_be_used_is_written_and_the_rest_named(data, tmp_path, caplog):
+    folder = tmp_path / "manifests"
+    clips = [
+        clip(data, "a", source="freesound:7", fields={"fold": 2}),
+        clip(data, "cut"),
+        clip(data, "lost"),
+        clip(data, "b", split="test"),
+        clip(data, "words", split="test"),
+    ]
+    with caplog.at_level(logging.INFO):
+        write_corpus(TONES, clips, data, folder, {"version": 1})
+    assert json.loads((folder / "train.json").read_text()) == {
+        "a_caption": {
+            "wav": "{data_root}/a.wav",
+            "duration": 0.5,
+            "clip": "a",
+            "fold": 2,
+            "source": "freesound:7",
+            "task": "captioning",
+            "caption": "tone a",
+        }
+    }
+    (row,) = read_manifest(folder / "test.json", "tones").values()
+    assert Path(row["wav"]) == data / "deep" / "b.wav"
+    assert not (folder / "valid.json").exists()
+    assert "Tones, train: 1 of 3 clips can be used (33.3%); the complete" in caplog.text
+    assert "Tones: 1 missing: lost." in caplog.text
+    assert "cut.wav" in (folder / "left_out.csv").read_text()
+    assert is_prepared(folder, {"version": 1})
+    assert not is_prepared(folder, {"version": 2})
+
+
+def test_a_restricted_licence_is_named(data, tmp_path, caplog):
+    from dataclasses import replace
+
+    restricted = replace(TONES, licence="CC BY-NC 3.0")
+    write_corpus(restricted, [clip(data, "a")], data, tmp_path / "m", {})
+    assert "restricted: CC BY-NC 3.0" in caplog.text
+    assert not TONES.is_restricted
+
+
+@pytest.mark.parametrize(
+    ("clips", "message"),
+    [
+        ([("a", "train"), ("a", "train")], "1 clips have the name of another"),
+        ([("a", "valid")], r"has no split \['valid'\]"),
+        ([("lost", "train")], "No clip under .* can be used for training"),
+    ],
+)
+def test_clips_that_cannot_be_a_corpus_are_refused(data, tmp_path, clips, message):
+    clips = [clip(data, name, split) for name, split in clips]
+    with pytest.raises(ValueError, match=message):
+        write_corpus(TONES, clips, data, tmp_path / "m", {})
+    assert not (tmp_path / "m" / "prepared.json").exists()
