@@ -6,9 +6,10 @@ notes of 119 instruments in 15 families, eight sound effects and 28 pieces of th
 drum kit, and scenes of two or three of these, together or one after the other.
 Seven of the paper's tasks are put to them, and eight kinds of questions.
 
-Splits differ in what is heard: a pitch of an instrument or effect, a loudness
-(MIDI velocity), a tuning of the drum kit and a pair of sounds in a scene belong to
-one split each. Every instrument, effect and drum is in every split.
+Splits differ in what is heard and how: four neighbouring pitches of an instrument or
+effect, a drum kit and its tuning, a loudness (MIDI velocity), a pair of sounds in a
+scene, and every room, microphone and background noise belong to one split each. Every
+instrument, effect and drum is in every split.
 
 Sound font: TimGM6mb by Tim Brechbill, GPL-2.0 (as packaged by Debian,
 ``timgm6mb-soundfont``). The clips are made on the user's machine and are not part
@@ -25,13 +26,20 @@ import io
 import logging
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from pengi_plugin.corpora.general_midi_plan import CLIP_SECONDS, Clip, plan_clips
+from pengi_plugin.corpora.conditions import noise, response
+from pengi_plugin.corpora.general_midi_plan import (
+    CLIP_SECONDS,
+    Clip,
+    Condition,
+    plan_clips,
+)
 from pengi_plugin.corpora.general_midi_words import plan_rows
 from pengi_plugin.corpora.manifest import is_prepared, write_manifests, write_whole
 from pengi_plugin.corpora.soundfont import SAMPLE_RATE, level, render
@@ -39,7 +47,7 @@ from pengi_plugin.corpora.soundfont import SAMPLE_RATE, level, render
 logger = logging.getLogger(__name__)
 
 #: Counted up when the same arguments give other clips or words.
-VERSION = 4
+VERSION = 5
 
 #: Level of an event, in dB below full scale: at velocity 0, and per velocity.
 SOFTEST, PER_VELOCITY = -46.0, 0.25
@@ -168,18 +176,47 @@ def mix_clip(clip: Clip) -> tuple[np.ndarray, list[str]]:
     ((40960,), [])
     """
     mix, silent = np.zeros(round(CLIP_SECONDS * SAMPLE_RATE), np.float32), []
+    heard_as = None
+    if clip.condition is not None:
+        heard_as = partial(response, clip.condition.room, clip.condition.microphone)
     for event in clip.events:
         wave = render(
             *(event.program, event.pitch, event.velocity, event.times, event.duration),
             seconds=CLIP_SECONDS,
             tuning=event.tuning,
+            kit=event.kit,
+            heard_as=heard_as,
         )
         heard = level(wave)
         if heard < SILENCE:
             silent.append(event.label)
         wanted = SOFTEST + PER_VELOCITY * event.velocity
         mix += wave * 10 ** ((wanted - heard) / 20)
+    if clip.condition is not None and not silent:
+        mix += background(clip.condition, level(mix))
     return np.clip(mix, -1.0, 1.0), silent
+
+
+def background(condition: Condition, sound_level: float) -> np.ndarray:
+    """Return a clip's background noise.
+
+    Arguments
+    ---------
+    condition : Condition
+        Which noise, where it begins, and how far below the sounds it is.
+    sound_level : float
+        Of the sounds, in dB, see ``soundfont.level``.
+
+    Returns
+    -------
+    wave : numpy.ndarray
+        [sample]
+    """
+    wave = np.roll(
+        noise(condition.noise, SAMPLE_RATE), -round(condition.start * SAMPLE_RATE)
+    )
+    gain = 10 ** ((sound_level - condition.noise_below) / 20)
+    return np.float32(gain) * wave[: round(CLIP_SECONDS * SAMPLE_RATE)]
 
 
 def _write_clip(clip_and_path: tuple[Clip, Path]) -> list[str]:
