@@ -247,7 +247,8 @@ class HTSAT(nn.Module):
     A spectrogram is normalised per mel band, stretched in time to ``n_frames``
     (bicubic), cut in time into ``spec_size // n_mels`` pieces that are stacked to a
     square image, and encoded by a Swin transformer; the output is the mean over its
-    last tokens. The defaults are the released Pengi's and CLAP's.
+    last tokens, or ``over_time`` the tokens in order of time. The defaults are the
+    released Pengi's and CLAP's.
 
     Arguments
     ---------
@@ -279,6 +280,9 @@ class HTSAT(nn.Module):
     conv_stem : bool
         Whether patches are embedded by overlapping convolutions, see ``ConvStem``,
         not one by one. CLAP's are not. From scratch, a small encoder learns sooner.
+    over_time : bool
+        Whether to return the last tokens in order of time, [batch, time, d_audio],
+        averaged over frequency only.
 
     Example
     -------
@@ -302,9 +306,12 @@ class HTSAT(nn.Module):
         drop_path: float = 0.1,
         absolute_position: bool = False,
         conv_stem: bool = False,
+        over_time: bool = False,
     ):
         super().__init__()
         check_sizes(n_mels, spec_size, patch_size, depths, heads, window)
+        check_pieces(n_mels, patch_size * 2 ** (len(depths) - 1), over_time)
+        self.over_time = over_time
         self.n_mels = n_mels
         self.n_pieces = spec_size // n_mels
         self.n_frames = spec_size * self.n_pieces
@@ -351,7 +358,8 @@ class HTSAT(nn.Module):
         Returns
         -------
         torch.Tensor
-            One vector per clip, [batch, d_audio].
+            One vector per clip, [batch, d_audio]; with ``over_time`` one per column of
+            the last map of tokens and piece, [batch, time, d_audio].
         """
         if (
             mel.dim() != 3
@@ -369,7 +377,16 @@ class HTSAT(nn.Module):
             x = x + self.absolute_pos_embed
         for stage in self.layers:
             x = stage(x)
-        return self.norm(x).mean(dim=(1, 2))
+        x = self.norm(x)
+        return self.to_time(x) if self.over_time else x.mean(dim=(1, 2))
+
+    def to_time(self, tokens: Tensor) -> Tensor:
+        """Undo what ``to_image`` does: [batch, row, column, d] to [batch, time, d].
+
+        The rows of a piece are its frequencies, which are averaged.
+        """
+        pieces = tokens.unflatten(1, (self.n_pieces, -1))
+        return pieces.mean(dim=2).flatten(1, 2)
 
     def to_image(self, mel: Tensor) -> Tensor:
         """Map [batch, frame, mel] to [batch, pixel row, pixel column]."""
@@ -394,6 +411,16 @@ def init_weights(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def check_pieces(n_mels: int, unit: int, over_time: bool) -> None:
+    """Raise ValueError if last tokens of ``unit`` pixels lie in two pieces at once."""
+    if over_time and n_mels % unit:
+        raise ValueError(
+            "over_time needs last tokens that lie in one piece of the image: n_mels "
+            "must be a multiple of patch_size times 2 for each stage after the first "
+            f"(here {unit}); got n_mels={n_mels}."
+        )
 
 
 def check_sizes(n_mels, spec_size, patch_size, depths, heads, window) -> None:
