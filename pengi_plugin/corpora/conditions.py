@@ -93,11 +93,11 @@ def microphone(number: int, frequencies: np.ndarray) -> np.ndarray:
     array([0. , 0.6])
     """
     draw = _generator("microphone", number)
-    # 0 at the lowest frequency, 1 at eight octaves above
-    place = np.log2(np.maximum(frequencies, LOWEST) / LOWEST) / 8
+    # from 0 at the lowest frequency to 1 at eight octaves above
+    height = np.log2(np.maximum(frequencies, LOWEST) / LOWEST) / 8
     decibels = np.zeros(len(frequencies))
     for n in range(1, N_COSINE + 1):
-        wave = np.cos(np.pi * (n * place + draw.uniform(0, 2)))
+        wave = np.cos(np.pi * (n * height + draw.uniform(0, 2)))
         decibels += draw.normal(0, COLOUR * np.sqrt(2 / N_COSINE)) * wave
     low, high = 30 * 5 ** draw.random(), 4000 * 3 ** draw.random()
     squares = np.square(np.maximum(frequencies, 1e-3))

@@ -129,8 +129,8 @@ def render(
 def _low_pass(n_fft: int) -> np.ndarray:
     """Return the gain of a filter that falls from 1 to 0 just below 8 kHz."""
     frequencies = np.arange(n_fft // 2 + 1) * SAMPLE_RATE / n_fft
-    place = np.clip((SAMPLE_RATE / 2 - frequencies) / EDGE, 0, 1)
-    return (0.5 - 0.5 * np.cos(np.pi * place)).astype(np.float32)
+    slope = np.clip((SAMPLE_RATE / 2 - frequencies) / EDGE, 0, 1)
+    return (0.5 - 0.5 * np.cos(np.pi * slope)).astype(np.float32)
 
 
 def level(wave: np.ndarray) -> float:

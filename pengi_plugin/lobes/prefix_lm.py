@@ -197,14 +197,14 @@ class PrefixLM(nn.Module):
         if answer_mask is None:
             answer_mask = torch.ones_like(answer_ids, dtype=torch.bool)
         answer_mask = answer_mask.bool()
-        states, places = [], []
+        states, indices = [], []
         for rows, n_token in self._length_groups(answer_mask):
             lens = None if prefix_lens is None else prefix_lens[rows]
             group = self._answer_states(prefix[rows], answer_ids[rows, :n_token], lens)
             row, token = answer_mask[rows, :n_token].nonzero(as_tuple=True)
             states.append(group[row, token])
-            places.append(torch.stack([rows[row], token]))
-        row, token = torch.cat(places, dim=1)
+            indices.append(torch.stack([rows[row], token]))
+        row, token = torch.cat(indices, dim=1)
         logits = self.model.get_output_embeddings()(torch.cat(states))
         log_probs = -F.cross_entropy(
             logits.float(), answer_ids[row, token], reduction="none"
