@@ -192,27 +192,32 @@ class PatchEmbedding(nn.Module):
 
 
 class ConvStem(nn.Module):
-    """Embed each patch with what is around it: 3 x 3 convolutions that halve the image.
+    """Embed each patch with what is around it: convolutions that shrink the image.
 
     In place of ``PatchEmbedding``, for encoders that start from scratch: Xiao, Singh,
     Mintun, Darrell, Dollár and Girshick, *Early Convolutions Help Transformers See
-    Better*, NeurIPS 2021. Their batch norm is over the whole batch of all processes.
+    Better*, NeurIPS 2021. Theirs are 3 x 3 and all halve the image; here the first is
+    6 x 6 and divides it by 4, as the largest maps of few channels cost a CPU most.
+    Batch norm is over the whole batch of all processes.
     """
 
     def __init__(self, dim: int, patch_size: int):
         super().__init__()
-        n_halving = patch_size.bit_length() - 1
-        if patch_size != 2**n_halving or dim * 2 % patch_size:
+        n_conv = patch_size.bit_length() - 2  # the first divides by 4, others by 2
+        if patch_size < 4 or patch_size != 2 ** (n_conv + 1) or dim % 2 ** (n_conv - 1):
             raise ValueError(
-                "conv_stem needs a patch_size that is a power of 2 and divides "
-                f"2 * dim; got patch_size={patch_size}, dim={dim}."
+                "conv_stem needs a patch_size that is a power of 2, 4 or more, and "
+                f"divides 4 * dim; got patch_size={patch_size}, dim={dim}."
             )
-        widths = [1, *(dim // 2**i for i in reversed(range(n_halving)))]
+        widths = [dim // 2**i for i in reversed(range(n_conv))]
         self.convs = nn.ModuleList(
+            [nn.Conv2d(1, widths[0], 6, stride=4, padding=1, bias=False)]
+        )
+        self.convs.extend(
             nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
             for before, after in pairwise(widths)
         )
-        self.batch_norms = nn.ModuleList(MelBatchNorm(width) for width in widths[1:])
+        self.batch_norms = nn.ModuleList(MelBatchNorm(width) for width in widths)
         self.proj = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim)
 

@@ -180,7 +180,7 @@ def test_a_spectrogram_of_another_size_is_refused_with_its_shape(shape):
 
 def test_the_conv_stem_is_torchs_convolutions_and_batch_norms():
     torch.manual_seed(0)
-    stem, layers = ConvStem(dim=8, patch_size=4), []
+    stem, layers = ConvStem(dim=8, patch_size=8), []
     for conv, norm in zip(stem.convs, stem.batch_norms, strict=True):
         torch_norm = torch.nn.BatchNorm2d(norm.weight.numel())
         torch.nn.init.normal_(norm.weight)
@@ -189,7 +189,7 @@ def test_the_conv_stem_is_torchs_convolutions_and_batch_norms():
     image = torch.randn(3, 32, 16)
     expected = torch.nn.Sequential(*layers)(image.unsqueeze(1)).permute(0, 2, 3, 1)
     expected = stem.norm(stem.proj(expected))
-    assert expected.shape == (3, 8, 4, 8)
+    assert expected.shape == (3, 4, 2, 8)
     torch.testing.assert_close(stem(image), expected)
     running = layers[1].running_var
     torch.testing.assert_close(stem.batch_norms[0].running_var, running)
@@ -209,7 +209,18 @@ def test_the_conv_stem_sees_beyond_a_patch():
     assert changed.tolist() == [True, True, False, False]
 
 
-@pytest.mark.parametrize(("dim", "patch_size"), [(8, 6), (4, 16)])
+def test_the_conv_stem_sees_equally_far_on_both_sides_of_a_patch():
+    stem = ConvStem(dim=8, patch_size=4).eval()
+    seen = []
+    for column in range(12):
+        image = torch.zeros(1, 12, 12)
+        touched = image.index_fill(2, torch.tensor([column]), 1.0)
+        middle = (stem(touched) - stem(image))[0, 1, 1]
+        seen.append(bool(middle.abs().max() > 1e-6))
+    assert seen == [3 <= column <= 8 for column in range(12)]
+
+
+@pytest.mark.parametrize(("dim", "patch_size"), [(8, 6), (6, 16), (8, 2)])
 def test_a_conv_stem_refuses_sizes_that_do_not_halve(dim, patch_size):
     with pytest.raises(ValueError, match=f"patch_size={patch_size}, dim={dim}"):
         ConvStem(dim, patch_size)
