@@ -258,3 +258,9 @@ def test_swapping_the_halves_of_a_clip_swaps_the_tokens():
 def test_over_time_refuses_tokens_that_lie_in_two_pieces():
     with pytest.raises(ValueError, match=r"multiple of .* \(here 8\); got n_mels=4"):
         small_htsat(n_mels=4, over_time=True)
+
+
+def test_the_paper_s_encoder_hears_32_times_of_a_clip():
+    encoder = HTSAT(over_time=True).eval()
+    with torch.inference_mode():
+        assert encoder(torch.randn(1, 965, 64)).shape == (1, 32, 768)
