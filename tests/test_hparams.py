@@ -184,3 +184,39 @@ def test_an_unset_placeholder_is_named(root):
     text = read_hparams(root / "hparams" / "pengi_base.yaml")
     with pytest.raises(ValueError, match=r"'manifest_folder' is a !PLACEHOLDER"):
         load_hyperpyyaml(text)
+
+
+def without_comments(path):
+    lines = path.read_text().splitlines()
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_the_model_that_hears_order_differs_from_the_default_where_it_says_so(root):
+    models = root / "hparams" / "model"
+    default = without_comments(models / "mini.yaml")
+    ordered = without_comments(models / "mini_sequence.yaml")
+    kept = [line for line in ordered if "# order" not in line]
+    assert len(ordered) - len(kept) == 5
+    missing = [line for line in default if line not in kept]
+    assert len(missing) == 1
+    assert missing[0].startswith("audio_mapper:")
+    recipe = YAML().load(root / "hparams" / "pengi_sequence.yaml")
+    assert list(recipe) == ["include", "output_folder", "model"]
+
+
+@pytest.mark.parametrize(("name", "n_prefix"), [("mini", 4), ("mini_sequence", 8)])
+def test_a_small_model_runs_a_training_step(root, name, n_prefix):
+    with open(root / "hparams" / "model" / f"{name}.yaml") as file:
+        hparams = load_hyperpyyaml(file)
+    pengi = hparams["pengi"].train()
+    assert hparams["d_audio"] == hparams["audio_encoder"].encoder.d_audio
+    wavs = torch.randn(2, int(hparams["clip_seconds"] * hparams["sample_rate"])) / 10
+    prompts = ["what is it", "who"]
+    prefix = pengi.encode(wavs, torch.ones(2), prompts)
+    assert prefix.shape == (2, n_prefix + 4, hparams["d_model"])
+    ids = torch.randint(3, 1000, (2, 5))
+    (-pengi(wavs, torch.ones(2), prompts, ids).mean()).backward()
+    for key, parameter in pengi.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None, key
+            assert parameter.grad.isfinite().all(), key

@@ -23,6 +23,9 @@ class AudioEncoder(nn.Module):
         Gives [batch, d_audio] or [batch, time, d_audio], or a tuple that begins so.
     features : torch.nn.Module, optional
         Maps [batch, sample] to what the encoder takes.
+    over_time : bool
+        Keep the encoder's time axis, for a mapper that reads a sequence; all clips
+        must then be of one length.
 
     Example
     -------
@@ -34,8 +37,14 @@ class AudioEncoder(nn.Module):
     torch.Size([2, 8])
     """
 
-    def __init__(self, encoder: nn.Module, features: nn.Module | None = None):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        features: nn.Module | None = None,
+        over_time: bool = False,
+    ):
         super().__init__()
+        self.over_time = over_time
         self.features = features
         self.encoder = encoder
         named = inspect.signature(encoder.forward).parameters
@@ -57,7 +66,8 @@ class AudioEncoder(nn.Module):
         Returns
         -------
         torch.Tensor
-            One vector per clip, [batch, d_audio].
+            One vector per clip, [batch, d_audio], or ``over_time``
+            [batch, time, d_audio].
         """
         if wav_lens is None:
             wav_lens = wavs.new_ones(len(wavs))
@@ -65,7 +75,13 @@ class AudioEncoder(nn.Module):
         output = self.encoder(x, wav_lens) if self.takes_lengths else self.encoder(x)
         if isinstance(output, tuple):
             output = output[0]
-        if output.dim() == 2:
+        if self.over_time and output.dim() != 3:
+            raise ValueError(
+                "over_time needs an encoder that gives [batch, time, d_audio]; "
+                f"{type(self.encoder).__name__} gave {list(output.shape)}. HTSAT has "
+                "an over_time of its own."
+            )
+        if output.dim() == 2 or self.over_time:
             return output
         if output.dim() == 3:
             return mean_over_time(output, wav_lens)

@@ -189,27 +189,32 @@ class PatchEmbedding(nn.Module):
 
 
 class ConvStem(nn.Module):
-    """Embed each patch with what is around it: 3 x 3 convolutions that halve the image.
+    """Embed each patch with what is around it: convolutions that shrink the image.
 
     In place of ``PatchEmbedding``, for encoders that start from scratch: Xiao, Singh,
     Mintun, Darrell, Dollár and Girshick, *Early Convolutions Help Transformers See
-    Better*, NeurIPS 2021. Their batch norm is over the whole batch of all processes.
+    Better*, NeurIPS 2021. Theirs are 3 x 3 and all halve the image; here the first is
+    6 x 6 and divides it by 4, as the largest maps of few channels cost a CPU most.
+    Batch norm is over the whole batch of all processes.
     """
 
     def __init__(self, dim: int, patch_size: int):
         super().__init__()
-        n_halving = patch_size.bit_length() - 1
-        if patch_size != 2**n_halving or dim * 2 % patch_size:
+        n_conv = patch_size.bit_length() - 2  # the first divides by 4, others by 2
+        if patch_size < 4 or patch_size != 2 ** (n_conv + 1) or dim % 2 ** (n_conv - 1):
             raise ValueError(
-                "conv_stem needs a patch_size that is a power of 2 and divides "
-                f"2 * dim; got patch_size={patch_size}, dim={dim}."
+                "conv_stem needs a patch_size that is a power of 2, 4 or more, and "
+                f"divides 4 * dim; got patch_size={patch_size}, dim={dim}."
             )
-        widths = [1, *(dim // 2**i for i in reversed(range(n_halving)))]
+        widths = [dim // 2**i for i in reversed(range(n_conv))]
         self.convs = nn.ModuleList(
+            [nn.Conv2d(1, widths[0], 6, stride=4, padding=1, bias=False)]
+        )
+        self.convs.extend(
             nn.Conv2d(before, after, 3, stride=2, padding=1, bias=False)
             for before, after in pairwise(widths)
         )
-        self.batch_norms = nn.ModuleList(MelBatchNorm(width) for width in widths[1:])
+        self.batch_norms = nn.ModuleList(MelBatchNorm(width) for width in widths)
         self.proj = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim)
 
@@ -244,7 +249,8 @@ class HTSAT(nn.Module):
     A spectrogram is normalised per mel band, stretched in time to ``n_frames``
     (bicubic), cut in time into ``spec_size // n_mels`` pieces that are stacked to a
     square image, and encoded by a Swin transformer; the output is the mean over its
-    last tokens. The defaults are the released Pengi's and CLAP's.
+    last tokens, or ``over_time`` the tokens in order of time. The defaults are the
+    released Pengi's and CLAP's.
 
     Arguments
     ---------
@@ -276,6 +282,9 @@ class HTSAT(nn.Module):
     conv_stem : bool
         Whether patches are embedded by overlapping convolutions, see ``ConvStem``,
         not one by one. CLAP's are not. From scratch, a small encoder learns sooner.
+    over_time : bool
+        Whether to return the last tokens in order of time, [batch, time, d_audio],
+        averaged over frequency only.
 
     Example
     -------
@@ -299,9 +308,12 @@ class HTSAT(nn.Module):
         drop_path: float = 0.1,
         absolute_position: bool = False,
         conv_stem: bool = False,
+        over_time: bool = False,
     ):
         super().__init__()
         check_sizes(n_mels, spec_size, patch_size, depths, heads, window)
+        check_pieces(n_mels, patch_size * 2 ** (len(depths) - 1), over_time)
+        self.over_time = over_time
         self.n_mels = n_mels
         self.n_pieces = spec_size // n_mels
         self.n_frames = spec_size * self.n_pieces
@@ -348,7 +360,8 @@ class HTSAT(nn.Module):
         Returns
         -------
         torch.Tensor
-            One vector per clip, [batch, d_audio].
+            One vector per clip, [batch, d_audio]; with ``over_time`` one per column of
+            the last map of tokens and piece, [batch, time, d_audio].
         """
         if (
             mel.dim() != 3
@@ -366,7 +379,16 @@ class HTSAT(nn.Module):
             x = x + self.absolute_pos_embed
         for stage in self.layers:
             x = stage(x)
-        return self.norm(x).mean(dim=(1, 2))
+        x = self.norm(x)
+        return self.to_time(x) if self.over_time else x.mean(dim=(1, 2))
+
+    def to_time(self, tokens: Tensor) -> Tensor:
+        """Undo what ``to_image`` does: [batch, row, column, d] to [batch, time, d].
+
+        The rows of a piece are its frequencies, which are averaged.
+        """
+        pieces = tokens.unflatten(1, (self.n_pieces, -1))
+        return pieces.mean(dim=2).flatten(1, 2)
 
     def to_image(self, mel: Tensor) -> Tensor:
         """Map [batch, frame, mel] to [batch, pixel row, pixel column]."""
@@ -391,6 +413,16 @@ def init_weights(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=module.in_features**-0.5)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def check_pieces(n_mels: int, unit: int, over_time: bool) -> None:
+    """Raise ValueError if last tokens of ``unit`` pixels lie in two pieces at once."""
+    if over_time and n_mels % unit:
+        raise ValueError(
+            "over_time needs last tokens that lie in one piece of the image: n_mels "
+            "must be a multiple of patch_size times 2 for each stage after the first "
+            f"(here {unit}); got n_mels={n_mels}."
+        )
 
 
 def check_sizes(n_mels, spec_size, patch_size, depths, heads, window) -> None:

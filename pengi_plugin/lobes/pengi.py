@@ -17,6 +17,11 @@ from torch.nn import functional as F
 FROZEN_PARTS = ("text_encoder", "lm")
 
 
+def pooled(heard: Tensor) -> Tensor:
+    """Average what ``Pengi.hear`` returned over time: [batch, d_embedding]."""
+    return heard if heard.dim() == 2 else F.normalize(heard.mean(1), dim=-1)
+
+
 @register_checkpoint_hooks
 class Pengi(nn.Module):
     """Compose the parts of Pengi.
@@ -24,7 +29,8 @@ class Pengi(nn.Module):
     Arguments
     ---------
     audio_encoder : torch.nn.Module
-        (wavs [batch, sample], wav_lens [batch]) -> [batch, d_audio]; trained.
+        (wavs [batch, sample], wav_lens [batch]) -> [batch, d_audio]; trained. With
+        [batch, time, d_audio] the audio mapper reads a sequence.
     audio_projection : torch.nn.Module
         [batch, d_audio] -> [batch, d_embedding].
     audio_mapper : torch.nn.Module
@@ -88,10 +94,18 @@ class Pengi(nn.Module):
         self.lm = lm
         self.normalize_prompt = normalize_prompt
 
-    def encode_audio(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
-        """Embed clips with unit L2 norm: [batch, sample] -> [batch, d_embedding]."""
+    def hear(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+        """Return what the audio mapper reads, of unit L2 norm.
+
+        [batch, sample] -> [batch, d_embedding], or [batch, time, d_embedding] where
+        the audio encoder keeps time.
+        """
         embedding = self.audio_projection(self.audio_encoder(wavs, wav_lens))
         return F.normalize(embedding, dim=-1)
+
+    def encode_audio(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+        """Embed clips with unit L2 norm: [batch, sample] -> [batch, d_embedding]."""
+        return pooled(self.hear(wavs, wav_lens))
 
     def encode_prompt(self, prompts: list[str]) -> Tensor:
         """Embed prompts: list of str -> [batch, d_embedding].
@@ -132,13 +146,12 @@ class Pengi(nn.Module):
         prefix : torch.Tensor
             [batch, 2 * n_prefix, d_model], audio first.
         """
-        embedding = self.encode_audio(wavs, wav_lens)
-        return self.make_prefix(embedding, prompts, clip_index)
+        return self.make_prefix(self.hear(wavs, wav_lens), prompts, clip_index)
 
     def make_prefix(
         self, embedding: Tensor, prompts: list[str], clip_index: Tensor | None = None
     ) -> Tensor:
-        """Return what ``encode`` does, for clips embedded as [clip, d_embedding]."""
+        """Return what ``encode`` does, for clips that ``hear`` has heard."""
         audio = self.audio_mapper(embedding)
         if clip_index is not None:
             audio = audio[clip_index]
@@ -189,10 +202,10 @@ class Pengi(nn.Module):
         embedding : torch.Tensor
             [clip, d_embedding], only ``with_embedding``.
         """
-        embedding = self.encode_audio(wavs, wav_lens)
-        prefix = self.make_prefix(embedding, prompts, clip_index)
+        heard = self.hear(wavs, wav_lens)
+        prefix = self.make_prefix(heard, prompts, clip_index)
         log_probs = self.lm.answer_log_probs(prefix, answer_ids, answer_mask)
-        return (log_probs, embedding) if with_embedding else log_probs
+        return (log_probs, pooled(heard)) if with_embedding else log_probs
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return the state dict without the frozen parts."""

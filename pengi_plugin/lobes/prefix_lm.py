@@ -6,6 +6,8 @@ answer. Gradients pass through the LM to the prefix; its weights never change.
 """
 
 import inspect
+from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +46,41 @@ def cache_argument(model: nn.Module) -> str:
     return "cache" if is_new else "past_key_values"
 
 
+def cheapest_groups(lengths: Sequence[int], n_group: int) -> list[int]:
+    """Divide rows sorted by length so that padding to each group's longest is least.
+
+    Arguments
+    ---------
+    lengths : list of int
+        Ascending.
+    n_group : int
+        How many groups there may be.
+
+    Returns
+    -------
+    ends : list of int
+        Where each group ends; the last is ``len(lengths)``.
+
+    Example
+    -------
+    >>> cheapest_groups([2, 2, 3, 9, 10], n_group=2)
+    [3, 5]
+    """
+    # cost[end]: least number of padded positions of the first rows, and their groups
+    cost = {0: (0, [])}
+    steps = [end for end in range(1, len(lengths)) if lengths[end] > lengths[end - 1]]
+    steps.append(len(lengths))
+    for _ in range(n_group):
+        best = dict(cost)
+        for end in steps:
+            for start, (total, ends) in cost.items():
+                padded = total + (end - start) * lengths[end - 1]
+                if start < end and (end not in best or padded < best[end][0]):
+                    best[end] = padded, [*ends, end]
+        cost = best
+    return cost[len(lengths)][1]
+
+
 class PrefixLM(nn.Module):
     """A frozen causal LM of Hugging Face that is prompted with embeddings.
 
@@ -56,6 +93,10 @@ class PrefixLM(nn.Module):
         Hub name or local folder.
     config : dict
         A configuration instead (weights are loaded later).
+    length_groups : int
+        In training, how many groups of similar length the answers of a batch are
+        divided into at most, so that short ones are not padded to the longest. Pays
+        where operations are dear (on a CPU), not where launching them is.
     **from_pretrained : dict
         Passed on to transformers, such as ``gguf_file``.
 
@@ -73,9 +114,16 @@ class PrefixLM(nn.Module):
     """
 
     def __init__(
-        self, source: str | None = None, config: dict | None = None, **from_pretrained
+        self,
+        source: str | None = None,
+        config: dict | None = None,
+        length_groups: int = 1,
+        **from_pretrained,
     ):
         super().__init__()
+        if length_groups < 1:
+            raise ValueError(f"length_groups must be 1 or more; got {length_groups}.")
+        self.length_groups = length_groups
         self.model = build_frozen(
             AutoModelForCausalLM, source, config, **from_pretrained
         )
@@ -160,16 +208,36 @@ class PrefixLM(nn.Module):
         """
         if answer_mask is None:
             answer_mask = torch.ones_like(answer_ids, dtype=torch.bool)
-        states = self._answer_states(prefix, answer_ids, prefix_lens)
         answer_mask = answer_mask.bool()
-        logits = self.model.get_output_embeddings()(states[answer_mask])
+        states, indices = [], []
+        for rows, n_token in self._length_groups(answer_mask):
+            lens = None if prefix_lens is None else prefix_lens[rows]
+            group = self._answer_states(prefix[rows], answer_ids[rows, :n_token], lens)
+            row, token = answer_mask[rows, :n_token].nonzero(as_tuple=True)
+            states.append(group[row, token])
+            indices.append(torch.stack([rows[row], token]))
+        row, token = torch.cat(indices, dim=1)
+        logits = self.model.get_output_embeddings()(torch.cat(states))
         log_probs = -F.cross_entropy(
-            logits.float(), answer_ids[answer_mask], reduction="none"
+            logits.float(), answer_ids[row, token], reduction="none"
         )
         blank = torch.zeros(
             answer_ids.shape, dtype=log_probs.dtype, device=log_probs.device
         )
-        return blank.masked_scatter(answer_mask, log_probs)
+        return blank.index_put((row, token), log_probs)
+
+    def _length_groups(self, answer_mask: Tensor) -> list[tuple[Tensor, int]]:
+        """Divide rows by the length of their answers: (rows [row], longest)."""
+        n_row, n_token = answer_mask.shape
+        if self.length_groups == 1 or n_row == 1:
+            return [(torch.arange(n_row, device=answer_mask.device), n_token)]
+        token = torch.arange(1, n_token + 1, device=answer_mask.device)
+        lengths, order = (answer_mask * token).amax(1).clamp(min=1).sort()
+        ends = cheapest_groups(lengths.tolist(), self.length_groups)
+        return [
+            (order[start:end], int(lengths[end - 1]))
+            for start, end in pairwise([0, *ends])
+        ]
 
     def prefill(
         self, prefix: Tensor, prefix_lens: Tensor | None = None

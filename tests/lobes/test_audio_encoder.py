@@ -115,3 +115,19 @@ def test_states_of_all_layers_are_refused_with_what_to_do():
 
     with pytest.raises(ValueError, match=r"\[13, 2, 4, 8\].*output_all_hiddens"):
         AudioEncoder(AllLayers())(torch.zeros(2, 400))
+
+
+def test_over_time_keeps_the_time_axis():
+    class Frames(torch.nn.Module):
+        def forward(self, x):
+            return x.unflatten(1, (5, -1))
+
+    wavs = torch.randn(2, 15)
+    assert AudioEncoder(Frames(), over_time=True)(wavs).shape == (2, 5, 3)
+    assert AudioEncoder(Frames())(wavs).shape == (2, 3)
+
+
+def test_over_time_refuses_an_encoder_that_pools():
+    encoder = AudioEncoder(torch.nn.Identity(), over_time=True)
+    with pytest.raises(ValueError, match=r"Identity gave \[2, 15\]. HTSAT has"):
+        encoder(torch.randn(2, 15))

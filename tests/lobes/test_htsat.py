@@ -180,7 +180,7 @@ def test_a_spectrogram_of_another_size_is_refused_with_its_shape(shape):
 
 def test_the_conv_stem_is_torchs_convolutions_and_batch_norms():
     torch.manual_seed(0)
-    stem, layers = ConvStem(dim=8, patch_size=4), []
+    stem, layers = ConvStem(dim=8, patch_size=8), []
     for conv, norm in zip(stem.convs, stem.batch_norms, strict=True):
         torch_norm = torch.nn.BatchNorm2d(norm.weight.numel())
         torch.nn.init.normal_(norm.weight)
@@ -189,7 +189,7 @@ def test_the_conv_stem_is_torchs_convolutions_and_batch_norms():
     image = torch.randn(3, 32, 16)
     expected = torch.nn.Sequential(*layers)(image.unsqueeze(1)).permute(0, 2, 3, 1)
     expected = stem.norm(stem.proj(expected))
-    assert expected.shape == (3, 8, 4, 8)
+    assert expected.shape == (3, 4, 2, 8)
     torch.testing.assert_close(stem(image), expected)
     running = layers[1].running_var
     torch.testing.assert_close(stem.batch_norms[0].running_var, running)
@@ -209,7 +209,58 @@ def test_the_conv_stem_sees_beyond_a_patch():
     assert changed.tolist() == [True, True, False, False]
 
 
-@pytest.mark.parametrize(("dim", "patch_size"), [(8, 6), (4, 16)])
+def test_the_conv_stem_sees_equally_far_on_both_sides_of_a_patch():
+    stem = ConvStem(dim=8, patch_size=4).eval()
+    seen = []
+    for column in range(12):
+        image = torch.zeros(1, 12, 12)
+        touched = image.index_fill(2, torch.tensor([column]), 1.0)
+        middle = (stem(touched) - stem(image))[0, 1, 1]
+        seen.append(bool(middle.abs().max() > 1e-6))
+    assert seen == [3 <= column <= 8 for column in range(12)]
+
+
+@pytest.mark.parametrize(("dim", "patch_size"), [(8, 6), (6, 16), (8, 2)])
 def test_a_conv_stem_refuses_sizes_that_do_not_halve(dim, patch_size):
     with pytest.raises(ValueError, match=f"patch_size={patch_size}, dim={dim}"):
         ConvStem(dim, patch_size)
+
+
+def test_over_time_tokens_are_columns_of_pieces_in_order():
+    encoder = small_htsat(patch_size=4, depths=[1, 1], heads=[2, 4], over_time=True)
+    # 8 x 8 patches, then 4 x 4 tokens: two pieces of two rows, four columns each
+    row, column = torch.arange(4)[:, None], torch.arange(4)[None]
+    tokens = (10.0 * row + column)[None, :, :, None].expand(1, 4, 4, 16)
+    times = encoder.to_time(tokens)[0, :, 0]
+    assert times.tolist() == [5, 6, 7, 8, 25, 26, 27, 28]
+
+
+def test_over_time_averages_to_the_pooled_output():
+    pooled, over_time = small_htsat().eval(), small_htsat(over_time=True).eval()
+    mel = torch.randn(2, 64, 16) * 7 - 30
+    tokens = over_time(mel)
+    assert tokens.shape == (2, 8, 16)
+    torch.testing.assert_close(tokens.mean(1), pooled(mel))
+
+
+def test_swapping_the_halves_of_a_clip_swaps_the_tokens():
+    encoder = small_htsat(over_time=True, window=2, depths=[1, 1]).eval()
+    # Windows that do not shift and are no wider than a piece keep pieces apart.
+    mel = torch.randn(1, 64, 16) * 7 - 30
+    swapped = torch.cat([mel[:, 32:], mel[:, :32]], dim=1)
+    tokens = encoder(mel)
+    assert (tokens[:, :4] - tokens[:, 4:]).abs().max() > 0.1
+    torch.testing.assert_close(
+        encoder(swapped), torch.cat([tokens[:, 4:], tokens[:, :4]], dim=1)
+    )
+
+
+def test_over_time_refuses_tokens_that_lie_in_two_pieces():
+    with pytest.raises(ValueError, match=r"multiple of .* \(here 8\); got n_mels=4"):
+        small_htsat(n_mels=4, over_time=True)
+
+
+def test_the_paper_s_encoder_hears_32_times_of_a_clip():
+    encoder = HTSAT(over_time=True).eval()
+    with torch.inference_mode():
+        assert encoder(torch.randn(1, 965, 64)).shape == (1, 32, 768)

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 from pengi_plugin.lobes.mapping import MLPPrefixMapper
 from pengi_plugin.lobes.pengi import Pengi
 from pengi_plugin.lobes.prefix_lm import PrefixLM
+from pengi_plugin.lobes.sequence_mapping import TimePrefixMapper
 from pengi_plugin.lobes.text_encoder import TokenEmbeddingEncoder
 from tests.doubles import Letters
 
@@ -126,3 +127,26 @@ def test_a_mapper_of_another_width_than_the_lm_is_refused():
 def test_audio_embeddings_have_unit_length():
     embedding = make_pengi().encode_audio(torch.randn(3, 80), torch.ones(3))
     torch.testing.assert_close(F.normalize(embedding), embedding)
+
+
+def test_a_clip_heard_over_time_is_mapped_as_a_sequence_and_embedded_as_its_mean():
+    class FiveTimes(nn.Module):
+        def forward(self, wavs, wav_lens):
+            return wavs.unflatten(1, (5, 4, -1)).mean(-1)
+
+    mapper = TimePrefixMapper(6, 16, n_prefix=2, n_head=2)
+    pengi = make_pengi(audio_encoder=FiveTimes(), audio_mapper=mapper)
+    wavs, lens = torch.randn(3, 80), torch.ones(3)
+    heard = pengi.hear(wavs, lens)
+    assert heard.shape == (3, 5, 6)
+    torch.testing.assert_close(heard.norm(dim=-1), torch.ones(3, 5))
+    embedding = pengi.encode_audio(wavs, lens)
+    torch.testing.assert_close(embedding, F.normalize(heard.sum(1), dim=-1))
+    prompts = ["abc", "def", "abc"]
+    prefix = pengi.encode(wavs, lens, prompts)
+    torch.testing.assert_close(prefix[:, :2], pengi.audio_mapper(heard))
+    torch.testing.assert_close(prefix, pengi.make_prefix(heard, prompts))
+    _, returned = pengi(
+        wavs, lens, prompts, torch.ones(3, 2).long(), with_embedding=True
+    )
+    torch.testing.assert_close(returned, embedding)

@@ -1,11 +1,18 @@
+import random
 import warnings
+from itertools import combinations, pairwise
 
 import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.activations import NewGELUActivation
 
-from pengi_plugin.lobes.prefix_lm import PrefixLM, cache_argument, fuse_gelu
+from pengi_plugin.lobes.prefix_lm import (
+    PrefixLM,
+    cache_argument,
+    cheapest_groups,
+    fuse_gelu,
+)
 
 GPT2 = {
     "model_type": "gpt2",
@@ -227,3 +234,61 @@ def test_source_and_config_exclude_each_other():
         PrefixLM()
     with pytest.raises(FileNotFoundError, match=r"no file or folder \./no/such"):
         PrefixLM(source="./no/such/folder")
+
+
+def test_groups_by_length_leave_log_probs_and_gradients_as_they_are():
+    torch.manual_seed(0)
+    lm = PrefixLM(config=GPT2)
+    prefix = torch.randn(7, 3, 8, requires_grad=True)
+    ids = torch.randint(11, (7, 9))
+    lengths = torch.tensor([9, 2, 3, 1, 9, 2, 5])
+    mask = torch.arange(9) < lengths[:, None]
+    results = []
+    for lm.length_groups in (1, 3):
+        widths = []
+        reading = lm.model.transformer.register_forward_pre_hook(
+            lambda module, _, inputs, widths=widths: widths.append(
+                list(inputs["inputs_embeds"].shape[:2])
+            ),
+            with_kwargs=True,
+        )
+        log_probs = lm.answer_log_probs(prefix, ids, mask)
+        reading.remove()
+        (gradient,) = torch.autograd.grad(log_probs.square().sum(), prefix)
+        results.append((log_probs, gradient, widths))
+    (plain, plain_gradient, whole), (grouped, gradient, parts) = results
+    assert whole == [[7, 11]]
+    # 3 prefix positions and all answer tokens but the last: 3 rows of at most 2
+    # tokens, 2 of at most 5, 2 of 9
+    assert parts == [[3, 4], [2, 7], [2, 11]]
+    assert torch.allclose(grouped, plain, atol=1e-6)
+    assert not grouped[~mask].any()
+    assert torch.allclose(gradient, plain_gradient, atol=1e-5)
+
+
+def test_groups_are_the_cheapest_of_all_divisions():
+    for seed in range(20):
+        draw = random.Random(seed)
+        lengths = sorted(draw.randint(1, 12) for _ in range(9))
+        for n_group in (1, 2, 3, 4):
+            costs = [
+                sum(
+                    (end - start) * lengths[end - 1]
+                    for start, end in pairwise([0, *cuts, 9])
+                )
+                for n_cut in range(n_group)
+                for cuts in combinations(range(1, 9), n_cut)
+            ]
+            ends = cheapest_groups(lengths, n_group)
+            padded = sum(
+                (end - start) * lengths[end - 1] for start, end in pairwise([0, *ends])
+            )
+            assert ends[-1] == 9
+            assert len(ends) <= n_group
+            assert padded == min(costs)
+
+
+def test_no_groups_at_all_are_refused():
+    config = {"model_type": "gpt2", "n_layer": 1, "n_head": 1, "n_embd": 4}
+    with pytest.raises(ValueError, match="length_groups must be 1 or more; got 0"):
+        PrefixLM(config=config, length_groups=0)

@@ -6,9 +6,10 @@ notes of 119 instruments in 15 families, eight sound effects and 28 pieces of th
 drum kit, and scenes of two or three of these, together or one after the other.
 Seven of the paper's tasks are put to them, and eight kinds of questions.
 
-Splits differ in what is heard: a pitch of an instrument or effect, a loudness
-(MIDI velocity), a tuning of the drum kit and a pair of sounds in a scene belong to
-one split each. Every instrument, effect and drum is in every split.
+Splits differ in what is heard and how: four neighbouring pitches of an instrument or
+effect, a drum kit and its tuning, a loudness (MIDI velocity), a pair of sounds in a
+scene, and every room, microphone and background noise belong to one split each. Every
+instrument, effect and drum is in every split.
 
 Sound font: TimGM6mb by Tim Brechbill, GPL-2.0 (as packaged by Debian,
 ``timgm6mb-soundfont``). The clips are made on the user's machine and are not part

@@ -2,9 +2,10 @@
 
 Nothing is rendered here, so that the words can be had without the sounds.
 
-Splits are disjoint in what is heard: a pitch of an instrument, a loudness (MIDI
-velocity), a tuning of the drum kit and a pair of sounds in a scene each belong to
-one split. Every instrument, effect and drum is in all of them.
+Splits are disjoint in what is heard and how: four neighbouring pitches of an
+instrument, a drum kit, its tuning, a loudness (MIDI velocity), a pair of sounds in a
+scene, a room, a microphone and a background noise each belong to one split. Every
+instrument, effect and drum is in all of them.
 """
 
 import random
@@ -12,6 +13,7 @@ import zlib
 from functools import cache
 from typing import NamedTuple
 
+from pengi_plugin.corpora.general_midi.conditions import N_CONDITION
 from pengi_plugin.corpora.general_midi.sounds import (
     FAMILIES,
     PERCUSSION,
@@ -28,8 +30,11 @@ CLIP_SECONDS = 2.56
 #: Share of the clips of each kind.
 KINDS = {"note": 0.45, "sound": 0.2, "scene": 0.35}
 
-#: Of ten neighbouring pitches, pairs of sounds, ...: which split has each.
+#: Of ten pairs of sounds, velocities, rooms, ...: which split has each.
 TENTHS = ("test", *["train"] * 3, "valid", "test", *["train"] * 4)
+
+#: Pitches are given to splits by the four: of five such blocks, which split has each.
+BLOCK, FIFTHS = 4, ("test", "train", "train", "valid", "train")
 
 #: Loudness -> MIDI velocities, softest first; the gaps keep them apart.
 VELOCITIES = {"soft": (24, 48), "medium": (64, 84), "loud": (100, 124)}
@@ -43,12 +48,15 @@ UNPLAYABLE = (79,)
 #: Program -> pitches for which the sound font has no sound.
 SILENT = {66: (64,), 68: (80, 81, 82, 83, 84)}
 
-#: Tunings of the drum kit in cents, by split.
-TUNINGS = {
-    "train": (-150, -90, -30, 30, 90, 150),
-    "valid": (-60, 60),
-    "test": (-120, 0, 120),
-}
+#: Split -> its drum kits: standard, power, electronic, brush and orchestra; jazz;
+#: room and TR-808.
+KITS = {"train": (0, 16, 24, 40, 48), "valid": (32,), "test": (8, 25)}
+
+#: Split -> tunings of its drum kits, in cents.
+TUNINGS = {"train": (-200, 0, 200), "valid": (-50, 50), "test": (-100, 100)}
+
+#: How far the background noise may be below the sounds, in dB.
+NOISE_BELOW = (15.0, 45.0)
 
 
 class Event(NamedTuple):
@@ -68,6 +76,8 @@ class Event(NamedTuple):
         When it is struck, in seconds.
     duration : float
         How long it is held, in seconds.
+    kit : int
+        Program of the drum kit, in bank 128 of the sound font.
     """
 
     program: int
@@ -76,6 +86,7 @@ class Event(NamedTuple):
     tuning: int
     times: tuple[float, ...]
     duration: float
+    kit: int = 0
 
     @property
     def sound(self) -> Sound | None:
@@ -123,6 +134,26 @@ class Event(NamedTuple):
         return "high" if self.pitch >= HIGH_FROM else "middle"
 
 
+class Condition(NamedTuple):
+    """How a clip is recorded, see ``pengi_plugin.corpora.general_midi.conditions``.
+
+    Arguments
+    ---------
+    room, microphone, noise : int
+        Their numbers.
+    start : float
+        Where in the noise the clip begins, in seconds.
+    noise_below : float
+        How far the noise is below the sounds, in dB.
+    """
+
+    room: int
+    microphone: int
+    noise: int
+    start: float
+    noise_below: float
+
+
 class Clip(NamedTuple):
     """A planned clip.
 
@@ -134,11 +165,14 @@ class Clip(NamedTuple):
         ``note``, ``sound``, ``sequence`` or ``together``.
     events : tuple of Event
         In order of their first stroke.
+    condition : Condition
+        How it is recorded; None: dry and clean.
     """
 
     clip_id: str
     kind: str
     events: tuple[Event, ...]
+    condition: Condition | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -184,7 +218,8 @@ def plan_clips(split: str, n_clip: int, seed: int = 0) -> list[Clip]:
         kind = min(KINDS, key=lambda kind: (counts[kind] + 0.5) / KINDS[kind])
         draw = random.Random(f"general_midi {seed} {split} {number}")
         clip_id = f"{split}_{number:05d}"
-        clips.append(PLANNERS[kind](clip_id, split, counts[kind], draw))
+        clip = PLANNERS[kind](clip_id, split, counts[kind], draw)
+        clips.append(clip._replace(condition=_condition(split, draw)))
         counts[kind] += 1
     return clips
 
@@ -205,7 +240,7 @@ def pitches(program: int, split: str) -> list[int]:
     return [
         pitch
         for pitch in every
-        if TENTHS[(pitch + 3 * program) % 10] == split
+        if FIFTHS[(pitch // BLOCK + 2 * program) % 5] == split
         and pitch not in SILENT.get(program, ())
     ]
 
@@ -221,6 +256,14 @@ def split_of_pair(label: str, other: str) -> str:
     """Return the split that may hold both sounds in one clip."""
     pair = " + ".join(sorted((label, other)))
     return TENTHS[zlib.crc32(pair.encode()) % 10]
+
+
+def _condition(split: str, draw: random.Random) -> Condition:
+    mine = [n for n in range(N_CONDITION) if TENTHS[n % 10] == split]
+    room, microphone, noise = (draw.choice(mine) for _ in range(3))
+    return Condition(
+        *(room, microphone, noise, draw.uniform(0.0, 5.0), draw.uniform(*NOISE_BELOW))
+    )
 
 
 def _velocity(split: str, draw: random.Random) -> int:
@@ -252,7 +295,9 @@ def _sound(sound: Sound, split: str, draw: random.Random) -> Event:
     gap = draw.uniform(0.3, 0.55)
     times = tuple(start + gap * n for n in range(draw.randint(1, 4)))
     key, tuning = draw.choice(sound.keys), draw.choice(TUNINGS[split])
-    return Event(0, key, velocity, tuning, times, 1.2 if len(times) == 1 else gap)
+    duration = 1.2 if len(times) == 1 else gap
+    kit = draw.choice(KITS[split])
+    return Event(0, key, velocity, tuning, times, duration, kit)
 
 
 def _plan_note(clip_id, split, number, draw) -> Clip:

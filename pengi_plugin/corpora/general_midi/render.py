@@ -4,13 +4,15 @@ import io
 import logging
 import zlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from pengi_plugin.corpora.general_midi.plan import CLIP_SECONDS, Clip
+from pengi_plugin.corpora.general_midi.conditions import noise, response
+from pengi_plugin.corpora.general_midi.plan import CLIP_SECONDS, Clip, Condition
 from pengi_plugin.corpora.general_midi.soundfont import SAMPLE_RATE, level, render
 from pengi_plugin.storage.atomic import write_file
 
@@ -18,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 #: Counted up when the same arguments give other clips or words.
-VERSION = 4
+VERSION = 5
 
 
 #: Level of an event, in dB below full scale: at velocity 0, and per velocity.
@@ -96,18 +98,47 @@ def mix_clip(clip: Clip) -> tuple[np.ndarray, list[str]]:
     ((40960,), [])
     """
     mix, silent = np.zeros(round(CLIP_SECONDS * SAMPLE_RATE), np.float32), []
+    heard_as = None
+    if clip.condition is not None:
+        heard_as = partial(response, clip.condition.room, clip.condition.microphone)
     for event in clip.events:
         wave = render(
             *(event.program, event.pitch, event.velocity, event.times, event.duration),
             seconds=CLIP_SECONDS,
             tuning=event.tuning,
+            kit=event.kit,
+            heard_as=heard_as,
         )
         heard = level(wave)
         if heard < SILENCE:
             silent.append(event.label)
         wanted = SOFTEST + PER_VELOCITY * event.velocity
         mix += wave * 10 ** ((wanted - heard) / 20)
+    if clip.condition is not None and not silent:
+        mix += background(clip.condition, level(mix))
     return np.clip(mix, -1.0, 1.0), silent
+
+
+def background(condition: Condition, sound_level: float) -> np.ndarray:
+    """Return a clip's background noise.
+
+    Arguments
+    ---------
+    condition : Condition
+        Which noise, where it begins, and how far below the sounds it is.
+    sound_level : float
+        Of the sounds, in dB, see ``soundfont.level``.
+
+    Returns
+    -------
+    wave : numpy.ndarray
+        [sample]
+    """
+    wave = np.roll(
+        noise(condition.noise, SAMPLE_RATE), -round(condition.start * SAMPLE_RATE)
+    )
+    gain = 10 ** ((sound_level - condition.noise_below) / 20)
+    return np.float32(gain) * wave[: round(CLIP_SECONDS * SAMPLE_RATE)]
 
 
 def _write_clip(clip_and_path: tuple[Clip, Path]) -> list[str]:

@@ -1,8 +1,9 @@
 """Render General MIDI notes with a sound font: notes in, a mono wave out.
 
 The synthesizer (``symusic``, prestosynth) runs at 48 kHz and its output is
-filtered and decimated to 16 kHz: at low rates it never ends on some high notes. It
-gets a copy of the sound font with the root keys where it looks for them.
+filtered and decimated to 16 kHz in one pass over its spectrum: at low rates it never
+ends on some high notes. It gets a copy of the sound font with the root keys where it
+looks for them.
 """
 
 import atexit
@@ -14,7 +15,9 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
+from scipy import fft
 
+from pengi_plugin.corpora.general_midi.conditions import TAIL
 from pengi_plugin.corpora.general_midi.root_keys import apply_root_keys
 
 SAMPLE_RATE = 16000
@@ -23,6 +26,9 @@ SOUND_FONT = "TimGM6mb.sf2"
 
 #: Two synthesizers that render at a time spoil each other's output.
 RENDERING = Lock()
+
+#: Width of the low-pass filter's edge below half of 16 kHz, in Hz.
+EDGE = 500.0
 
 #: Length of the stretch over which a level is measured, in seconds.
 LEVEL_WINDOW = 0.05
@@ -54,13 +60,15 @@ def render(
     duration: float,
     seconds: float,
     tuning: int = 0,
+    kit: int = 0,
+    heard_as=None,
 ) -> np.ndarray:
-    """Play one instrument or one key of the drum kit.
+    """Play one instrument or one key of a drum kit.
 
     Arguments
     ---------
     program : int
-        General MIDI program (1-128); 0 for the drum kit.
+        General MIDI program (1-128); 0 for a drum kit.
     pitch : int
         MIDI pitch, or key of the drum kit.
     velocity : int
@@ -73,6 +81,11 @@ def render(
         Length of the result.
     tuning : int
         Cents by which all is tuned up.
+    kit : int
+        Which drum kit (its program in bank 128 of the sound font).
+    heard_as : callable
+        (sample rate, length of the transform) -> the frequency response of room and
+        microphone, see ``conditions.response``; None: as the sound font has it.
 
     Returns
     -------
@@ -84,13 +97,13 @@ def render(
     >>> render(41, 60, 100, (0.1,), 0.5, seconds=1.0).shape
     (16000,)
     """
-    from scipy.signal import resample_poly
     from symusic import Note, Score, Track
 
     rate = round(SYNTH_RATE * 2 ** (-tuning / 1200))
     stretch = SYNTH_RATE / rate
     score = Score(480, ttype="second")
-    track = Track("", max(program - 1, 0), program == 0, ttype="second")
+    number = program - 1 if program else kit
+    track = Track("", number, program == 0, ttype="second")
     for time in times:
         place = time * stretch, duration * stretch
         track.notes.append(Note(*place, pitch, velocity, ttype="second"))
@@ -99,9 +112,22 @@ def render(
     score.tracks.append(track)
     with RENDERING:
         wave = np.array(_synthesizer(rate).render(score, stereo=False))[0]
-    wave = resample_poly(wave, 1, SYNTH_RATE // SAMPLE_RATE).astype(np.float32)
     n_sample = round(seconds * SAMPLE_RATE)
-    return np.pad(wave[:n_sample], (0, max(n_sample - len(wave), 0)))
+    n_fft = fft.next_fast_len(n_sample + round(TAIL * SAMPLE_RATE), real=True)
+    ratio = SYNTH_RATE // SAMPLE_RATE
+    spectrum = fft.rfft(wave[: n_sample * ratio], n_fft * ratio)[: n_fft // 2 + 1]
+    spectrum *= _low_pass(n_fft)
+    if heard_as is not None:
+        spectrum *= heard_as(SAMPLE_RATE, n_fft)
+    return fft.irfft(spectrum, n_fft)[:n_sample] / np.float32(ratio)
+
+
+@cache
+def _low_pass(n_fft: int) -> np.ndarray:
+    """Return the gain of a filter that falls from 1 to 0 just below 8 kHz."""
+    frequencies = np.arange(n_fft // 2 + 1) * SAMPLE_RATE / n_fft
+    slope = np.clip((SAMPLE_RATE / 2 - frequencies) / EDGE, 0, 1)
+    return (0.5 - 0.5 * np.cos(np.pi * slope)).astype(np.float32)
 
 
 def level(wave: np.ndarray) -> float:

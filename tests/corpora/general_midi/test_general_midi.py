@@ -14,15 +14,18 @@ from pengi_plugin.corpora.general_midi import (
     prepare_general_midi,
     soundfont,
 )
+from pengi_plugin.corpora.general_midi.conditions import noise
 from pengi_plugin.corpora.general_midi.plan import (
     PROGRAMS,
     SPLITS,
     Clip,
+    Condition,
     Event,
+    pitches,
     plan_clips,
 )
 from pengi_plugin.corpora.general_midi.render import mix_clip
-from pengi_plugin.corpora.general_midi.soundfont import render
+from pengi_plugin.corpora.general_midi.soundfont import level, render
 from pengi_plugin.corpora.general_midi.sounds import (
     FAMILIES,
     SOUNDS,
@@ -59,12 +62,19 @@ def heard(clips):
                 kinds["pitch"].add((event.program, event.pitch))
             else:
                 kinds["tuning"].add(event.tuning)
+                kinds["kit"].add(event.kit)
+        kinds["room"].add(clip.condition.room)
+        kinds["microphone"].add(clip.condition.microphone)
+        kinds["noise"].add(clip.condition.noise)
         kinds["pair"] |= {frozenset(pair) for pair in combinations([*clip.labels], 2)}
     return kinds
 
 
-@pytest.mark.parametrize("what", ["velocity", "pitch", "tuning", "pair"])
-def test_splits_share_no_pitch_loudness_tuning_or_pair(clips, what):
+@pytest.mark.parametrize(
+    "what",
+    ["velocity", "pitch", "tuning", "kit", "pair", "room", "microphone", "noise"],
+)
+def test_splits_share_nothing_that_is_heard_but_the_sounds_themselves(clips, what):
     kinds = {split: heard(clips[split])[what] for split in SPLITS}
     assert all(kinds.values())
     for split, other in combinations(SPLITS, 2):
@@ -88,6 +98,15 @@ def test_a_plan_depends_on_the_seed_alone_and_not_on_its_length():
     assert plan_clips("train", 40) == plan_clips("train", 60)[:40]
     assert plan_clips("train", 40, seed=1) != plan_clips("train", 40)
     assert plan("test", 30, seed=3) == plan("test", 30, seed=3)
+
+
+def test_a_pitch_of_the_test_split_has_a_block_of_four_to_itself():
+    for program in (1, 33, 74, 122):
+        mine = pitches(program, "test")
+        blocks = {pitch // 4 for pitch in mine}
+        others = {p // 4 for s in ("train", "valid") for p in pitches(program, s)}
+        assert mine
+        assert not blocks & others
 
 
 def test_an_unknown_split_is_refused():
@@ -225,7 +244,36 @@ def test_the_level_of_a_clip_follows_the_velocity(velocity, decibel):
     loudest = 10 * np.log10((frames**2).mean(1).max())
     assert not silent
     assert loudest == pytest.approx(decibel, abs=0.01)
-    assert not wave[: round(0.19 * 16000)].any()
+    assert np.abs(wave[: round(0.19 * 16000)]).max() < 1e-6
+
+
+def test_a_drum_kit_has_sounds_of_its_own():
+    standard, tr808 = (
+        render(0, 42, 100, (0.1,), 0.5, seconds=1.0, kit=kit) for kit in (0, 25)
+    )
+    likeness = np.corrcoef(np.abs(np.fft.rfft(standard)), np.abs(np.fft.rfft(tr808)))
+    assert likeness[0, 1] < 0.5
+
+
+def test_a_clip_is_heard_in_its_room_through_its_microphone_over_its_noise():
+    note = Event(20, 60, 64, 0, (0.2,), 0.8)
+    condition = Condition(room=3, microphone=5, noise=8, start=1.5, noise_below=20.0)
+    dry, _ = mix_clip(Clip("x", "note", (note,)))
+    heard, silent = mix_clip(Clip("x", "note", (note,), condition))
+    assert not silent
+    # Nothing but noise before the note begins, and it is 20 dB below the note.
+    before = heard[: round(0.19 * 16000)]
+    expected = noise(8, 16000)[24000:][: len(before)]
+    assert np.corrcoef(before, expected)[0, 1] > 0.999
+    steady = np.square(noise(8, 16000)).mean() ** 0.5
+    gain = before.std() / expected.std() * steady
+    assert 20 * np.log10(gain) == pytest.approx(-30 - 20, abs=0.1)
+    # Room and microphone leave the level of the loudest 50 ms alone.
+    quiet = condition._replace(noise_below=200.0)
+    filtered, _ = mix_clip(Clip("x", "note", (note,), quiet))
+    assert level(filtered) == pytest.approx(level(dry), abs=0.01)
+    after = slice(round(1.15 * 16000), round(1.4 * 16000))
+    assert np.square(filtered[after]).mean() > 2 * np.square(dry[after]).mean()
 
 
 def test_a_sound_that_the_font_does_not_have_is_told():
