@@ -12,7 +12,19 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from pengi_plugin.protocols.session import Session, generated_answers
+import numpy as np
+
+from pengi_plugin.protocols.nearest import nearest_rows
+from pengi_plugin.protocols.probes import log_mel_statistics
+from pengi_plugin.protocols.session import (
+    Session,
+    audio_embeddings,
+    generated_answers,
+)
+
+#: Training clips that the nearest one is looked for among, to bound time and memory
+#: (a clip takes about a millisecond and a kilobyte).
+N_NEAREST = 25_000
 
 
 def commonest_answers(
@@ -82,5 +94,49 @@ def swap_clips(rows: Sequence[dict], seed: int) -> list[dict]:
     ]
 
 
+def nearest_answers(
+    session: Session, rows: Sequence[dict], training_rows: Sequence[dict], seed: int
+) -> list[str | None]:
+    """Answer every row as the nearest training clip was answered to the same prompt.
+
+    Clips are near whose log-mel spectra have similar means and standard deviations
+    over time. What this look-up reaches, a model can reach by memory alone. Of more
+    than ``N_NEAREST`` training clips, so many are taken at random.
+    """
+    clips = sorted({row["wav"] for row in training_rows})
+    chosen = set(random.Random(seed).sample(clips, min(len(clips), N_NEAREST)))
+    training_rows = [row for row in training_rows if row["wav"] in chosen]
+    if not training_rows:
+        return [None] * len(rows)
+    train_points, points = (
+        log_mel_points(session, some) for some in (training_rows, rows)
+    )
+    index = nearest_rows(
+        train_points,
+        points,
+        [row["prompt"] for row in training_rows],
+        [row["prompt"] for row in rows],
+    )
+    return [training_rows[i]["answer"] if i >= 0 else None for i in index]
+
+
+def log_mel_points(session: Session, rows: Sequence[dict]) -> np.ndarray:
+    """Return the log-mel statistics of each row's clip [row, 2 * n_mels]."""
+    rate = session.model.hparams.sample_rate
+    wavs = list(dict.fromkeys(row["wav"] for row in rows))
+    points = audio_embeddings(
+        session,
+        [{"id": wav, "wav": wav} for wav in wavs],
+        lambda clips: log_mel_statistics(clips, rate),
+        "log-mel",
+    )
+    index_of = {wav: index for index, wav in enumerate(wavs)}
+    return points[[index_of[row["wav"]] for row in rows]]
+
+
 #: Column of the table -> control.
-CONTROLS = {"commonest": commonest_answers, "shuffled": answers_to_other_clips}
+CONTROLS = {
+    "commonest": commonest_answers,
+    "shuffled": answers_to_other_clips,
+    "nearest": nearest_answers,
+}

@@ -1,8 +1,10 @@
 """Controls: where their answers come from."""
 
+from pengi_plugin.protocols import control
 from pengi_plugin.protocols.control import (
     answers_to_other_clips,
     commonest_answers,
+    nearest_answers,
     swap_clips,
 )
 
@@ -43,3 +45,35 @@ def test_the_commonest_answer_is_that_of_the_group_in_training():
     ]
     rows = [{"group": group} for group in "bca"]
     assert commonest_answers(None, rows, heard, seed=0) == ["x", None, "y"]
+
+
+def test_a_nearest_clip_gives_its_answer_to_the_same_prompt(session, clips):
+    def training(tone, name, prompt, answer):
+        return {**clips(tone, name), "prompt": prompt, "answer": answer}
+
+    known = [
+        training(510, "low", "which?", "low"),
+        training(1480, "high", "which?", "high"),
+        training(520, "other", "what?", "a tone"),
+    ]
+    rows = [
+        {**clips(500, "a"), "prompt": "which?"},
+        {**clips(1500, "b"), "prompt": "which?"},
+        {**clips(1500, "c"), "prompt": "what?"},  # nearest with this prompt is far
+        {**clips(1500, "d"), "prompt": "where?"},
+    ]
+    assert nearest_answers(session, rows, known, seed=0) == [
+        *("low", "high", "a tone", None)
+    ]
+    assert nearest_answers(session, rows, [], seed=0) == [None] * 4
+
+
+def test_the_nearest_clip_is_looked_for_among_a_bounded_number(
+    session, clips, monkeypatch
+):
+    known = [{**clips(500 + 10 * n, f"t{n}"), "answer": str(n)} for n in range(6)]
+    rows = [clips(500, "a")]
+    assert nearest_answers(session, rows, known, seed=0) == ["0"]
+    monkeypatch.setattr(control, "N_NEAREST", 1)
+    some = {nearest_answers(session, rows, known, seed)[0] for seed in range(8)}
+    assert len(some) > 1

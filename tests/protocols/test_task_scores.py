@@ -99,7 +99,9 @@ def test_named_parts_of_an_answer_get_scores_of_their_own(session, row, model):
 
 def test_every_row_is_asked_once_and_once_about_another_clip(session, questions, model):
     score_tasks(session, questions, PROTOCOLS, questions)
-    assert model.n_heard == 2 * len(questions)
+    # and once for the control of the nearest clip, by its spectrum
+    assert len(model.prompts) == 2 * len(questions)
+    assert model.n_heard == 3 * len(questions)
     score_tasks(session, questions, PROTOCOLS, questions)
     assert model.n_heard == 2 * len(questions)
 
