@@ -103,7 +103,7 @@ def test_every_row_is_asked_once_and_once_about_another_clip(session, questions,
     assert len(model.prompts) == 2 * len(questions)
     assert model.n_heard == 3 * len(questions)
     score_tasks(session, questions, PROTOCOLS, questions)
-    assert model.n_heard == 2 * len(questions)
+    assert model.n_heard == 3 * len(questions)
 
 
 def test_a_control_is_one_function(session, questions):
