@@ -57,13 +57,14 @@ def test_a_file_with_two_prompts_is_encoded_once(model, record, monkeypatch):
     path = record("clip.wav")
     expected = [model.generate_file(path, q) for q in ("what is it?", "who?")]
     n_clips = []
-    encode_audio = model.mods.pengi.encode_audio
+    encoder = model.mods.pengi.audio_encoder
+    forward = encoder.forward
 
     def count(wavs, wav_lens):
         n_clips.append(len(wavs))
-        return encode_audio(wavs, wav_lens)
+        return forward(wavs, wav_lens)
 
-    monkeypatch.setattr(model.mods.pengi, "encode_audio", count)
+    monkeypatch.setattr(encoder, "forward", count)
     assert model.generate_files([path, path], ["what is it?", "who?"]) == expected
     assert n_clips == [1]
     model.describe_file(path)
