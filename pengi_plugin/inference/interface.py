@@ -5,7 +5,7 @@ Everything is built by the ``hyperparams.yaml`` of a model's folder; see
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -29,8 +29,9 @@ from pengi_plugin.inference.texts import append_texts, broadcast_texts
 from pengi_plugin.lobes.packed import pack_linears
 from pengi_plugin.pretrained.folder import (
     HPARAMS_FILE,
-    file_in_folder,
     find_folder,
+    find_yaml,
+    reach_parts,
 )
 from pengi_plugin.storage.locate import locate
 
@@ -140,7 +141,10 @@ class AudioLanguageModel(Pretrained):
             If weights do not fit the model; names them.
         """
         if isinstance(source, str | os.PathLike):
-            file_in_folder(find_folder(source), hparams_file)  # says what is missing
+            path = find_yaml(find_folder(source), hparams_file)  # says what is missing
+            if isinstance(kwargs.get("overrides"), Mapping):
+                text = path.read_text(encoding="utf-8")
+                kwargs["overrides"] = reach_parts(kwargs["overrides"], text)
             source = str(Path(source).expanduser())
         return super().from_hparams(source, hparams_file, **kwargs)
 

@@ -4,7 +4,9 @@
 answers with them, and recipes continue training from them.
 """
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,6 +26,14 @@ from pengi_plugin.storage.parts import load_part
 
 #: The file that makes a folder a model.
 HPARAMS_FILE = "hyperparams.yaml"
+
+#: Keys of that file -> the part that takes them as an argument of the same name.
+SETTINGS = {
+    "normalize_prompt": "pengi",
+    "eos_index": "searcher",
+    "beam_size": "searcher",
+    "max_new_tokens": "searcher",
+}
 
 
 def find_folder(source: str | os.PathLike | FetchSource) -> FetchSource:
@@ -69,12 +79,38 @@ def file_in_folder(folder: FetchSource, file: str) -> FetchSource:
     return FetchSource(kind, f"{path}/{file}")
 
 
-def find_yaml(folder: FetchSource) -> Path:
-    """Return the path of a model's ``hyperparams.yaml``; from the hub it is fetched."""
-    kind, path = file_in_folder(folder, HPARAMS_FILE)
+def find_yaml(folder: FetchSource, name: str = HPARAMS_FILE) -> Path:
+    """Return the path of a model's YAML; from the hub it is fetched."""
+    kind, path = file_in_folder(folder, name)
     if kind == FetchFrom.LOCAL:
         return Path(path)
-    return download(path.removesuffix(f"/{HPARAMS_FILE}"), HPARAMS_FILE)
+    return download(path.removesuffix(f"/{name}"), name)
+
+
+def reach_parts(overrides: Mapping, text: str) -> dict:
+    """Let overrides of ``SETTINGS`` change parts that do not refer to these keys.
+
+    In folders that version 0.1.0 exported, the parts repeat the values.
+
+    Arguments
+    ---------
+    overrides : dict
+        Key -> value, for ``load_hyperpyyaml``.
+    text : str
+        The YAML.
+
+    Example
+    -------
+    >>> reach_parts({"beam_size": 2}, "searcher: {beam_size: 5}")
+    {'beam_size': 2, 'searcher': {'beam_size': 2}}
+    >>> reach_parts({"beam_size": 2}, "searcher: {beam_size: !ref <beam_size>}")
+    {'beam_size': 2}
+    """
+    reaching = dict(overrides)
+    for name, part in SETTINGS.items():
+        if name in overrides and f"<{name}>" not in text:
+            reaching[part] = {name: overrides[name], **reaching.get(part, {})}
+    return reaching
 
 
 class FolderPretrainer(Pretrainer):
@@ -192,5 +228,8 @@ def continue_from(overrides: str) -> str:
         for line in overrides.splitlines()
         if not line.startswith("pretrained_folder:")
     ]
-    lines += [f"pretrained_folder: {source}", f"model: !include:{quote(path)}"]
+    lines += [
+        f"pretrained_folder: {json.dumps(str(source))}",
+        f"model: !include:{quote(path)}",
+    ]
     return "\n".join(lines)

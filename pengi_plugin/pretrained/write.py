@@ -13,7 +13,7 @@ from ruamel.yaml.tag import Tag
 from torch import nn
 
 from pengi_plugin.assets import folder as asset_folder
-from pengi_plugin.pretrained.folder import HPARAMS_FILE
+from pengi_plugin.pretrained.folder import HPARAMS_FILE, SETTINGS
 from pengi_plugin.storage.locate import REMOTE_FORMS
 from pengi_plugin.storage.parts import save_part
 
@@ -29,7 +29,8 @@ PARTS = (
 )
 
 
-#: What every model's YAML holds, in this order; what it refers to comes first.
+#: What every model's YAML holds, in this order; what it refers to comes first. Of
+#: ``SETTINGS``, it holds those that its parts take.
 KEYS = (
     "sample_rate",
     "clip_seconds",
@@ -94,6 +95,7 @@ def write_model(folder: Path, section: CommentedMap, hparams: dict) -> None:
         files[name] = f"{name}{tokenizers[name].suffix}"
         loadables[name] = key
     tree = with_references(section)
+    refer_to_settings(tree)
     for name, node in tree.items():
         make_independent(name, node, hparams.get(name))
     tree["pretrainer"] = tagged(
@@ -237,8 +239,23 @@ def with_references(section: CommentedMap) -> CommentedMap:
             used.append(name)
 
     for name in KEYS:
-        visit(name)
+        if name in section or name not in SETTINGS:
+            visit(name)
     return CommentedMap((name, section[name]) for name in used)
+
+
+def refer_to_settings(tree: CommentedMap) -> None:
+    """Let the parts take ``SETTINGS`` from the keys, so that a key can be overridden.
+
+    The parts' own values are kept. A key that no part takes is removed (``beam_size``
+    where the search is greedy): to override it would change nothing.
+    """
+    for name, part in SETTINGS.items():
+        if name in tree[part]:
+            tree[name] = tree[part][name]
+            tree[part][name] = reference(name)
+        elif name != "eos_index":  # AudioLanguageModel reads it too
+            tree.pop(name, None)
 
 
 def reference(name: str) -> TaggedScalar:
