@@ -44,12 +44,22 @@ def run(args: argparse.Namespace) -> int:
 def read_labels(text: str) -> list[str]:
     """Return labels separated by commas, or the lines of the file of that name.
 
+    Raises
+    ------
+    FileNotFoundError
+        If the text is a single word and no file: one label needs no classification.
+
     Example
     -------
     >>> read_labels("dog, rain")
     ['dog', 'rain']
     """
-    path = Path(text)
+    path = Path(text).expanduser()
+    if "," not in text and not path.is_file():
+        raise FileNotFoundError(
+            f"There is no file {text}; --labels takes labels separated by commas, or "
+            "a file with one label per line."
+        )
     labels = path.read_text("utf-8").splitlines() if path.is_file() else text.split(",")
     return [label.strip() for label in labels if label.strip()]
 

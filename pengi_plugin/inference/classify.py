@@ -93,7 +93,7 @@ def classify_file(
     Raises
     ------
     ValueError
-        If there are no labels, or the method is unknown.
+        If there are no labels or ``labels`` is one text, or the method is unknown.
     """
     return answers_only(classify_files(model, [path], labels, prompt, method))[0]
 
@@ -132,8 +132,10 @@ def classify_files(
     Raises
     ------
     ValueError
-        If there are no labels, or the method is unknown.
+        If there are no labels or ``labels`` is one text, or the method is unknown.
     """
+    if isinstance(labels, str):
+        raise ValueError(f"labels must be a list of texts; got the text {labels!r}.")
     methods = {"similarity": similarity_scores, "likelihood": likelihood_scores}
     if method not in methods or not labels:
         raise ValueError(

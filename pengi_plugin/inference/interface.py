@@ -33,7 +33,7 @@ from pengi_plugin.pretrained.folder import (
     find_yaml,
     reach_parts,
 )
-from pengi_plugin.storage.locate import locate
+from pengi_plugin.storage.locate import download, locate
 
 __all__ = ["CLASSIFY_PROMPT", "DESCRIBE_PROMPTS", "AudioLanguageModel", "FileAnswer"]
 
@@ -395,9 +395,13 @@ def _local_path(path, savedir=None) -> str:
     location = locate(path, "https://...", "owner/name/file")
     if location.path is not None:
         return str(location.path)
-    source, file = location.repository, location.file
     if location.url is not None:
         source, file = split_path(location.url)
+    else:
+        source, file = location.repository, location.file
+        found = download(source, file)  # says that it is no path, if it is not there
+        if savedir is None:
+            return str(found)
     return str(fetch(file, source=source, savedir=savedir))
 
 

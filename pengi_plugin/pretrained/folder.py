@@ -197,13 +197,16 @@ def load_folder(folder: str | os.PathLike) -> dict:
     return hparams
 
 
-def continue_from(overrides: str) -> str:
-    """Let ``--pretrained_folder FOLDER`` replace the model of a training YAML.
+def continue_from(overrides: str, text: str = "") -> str:
+    """Let ``pretrained_folder`` replace the model of a training YAML.
 
     Arguments
     ---------
     overrides : str
         The YAML text that ``speechbrain.parse_arguments`` returns.
+    text : str
+        The training's YAML, whose ``pretrained_folder`` counts if ``overrides`` have
+        none.
 
     Returns
     -------
@@ -216,9 +219,15 @@ def continue_from(overrides: str) -> str:
     >>> continue_from("seed: 3")
     'seed: 3'
     """
-    source = (YAML().load(overrides) or {}).get("pretrained_folder")
+    given = YAML().load(text) or {}
+    given |= YAML().load(overrides) or {}
+    source = given.get("pretrained_folder")
     if not source:
         return overrides
+    if not isinstance(source, str):
+        raise ValueError(
+            f"pretrained_folder must be a plain path or hub name; got {source!r}."
+        )
     folder = find_folder(source)
     path = str(find_yaml(folder))
     if folder[0] == FetchFrom.LOCAL:

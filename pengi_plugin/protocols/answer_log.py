@@ -17,6 +17,7 @@ from torch import distributed
 from tqdm import tqdm
 
 from pengi_plugin.storage.atomic import write_file
+from pengi_plugin.storage.locate import download, locate
 
 FILE_PATTERN = "answers-*.jsonl"
 SETTINGS_FILE = "settings.json"
@@ -218,21 +219,30 @@ def _open_lines(path: Path):
 
 
 def fingerprint(model: str) -> str:
-    """Return what tells one model folder from another: a digest of its files.
+    """Return what tells one model from another.
 
     Arguments
     ---------
     model : str
-        A folder, or the name of a hub repository, which is returned as it is.
+        A folder, or the name of a hub repository.
 
     Returns
     -------
-    digest : str
-        Hexadecimal.
+    name : str
+        Hexadecimal digest of the folder's files; or ``owner/name@commit``, of the
+        commit that the hub's local cache has.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is a path and nothing is there; see ``storage.locate``.
     """
-    folder = Path(model)
-    if not folder.is_dir():
-        return str(model)
+    location = locate(model, "owner/name")
+    if location.path is None:
+        # The cache keeps a repository's files in a folder that its commit names.
+        commit = download(location.repository, "hyperparams.yaml").parent.name
+        return f"{location.repository}@{commit}"
+    folder = location.path
     files = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         files.update(str(path.relative_to(folder)).encode())

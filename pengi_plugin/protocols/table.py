@@ -14,8 +14,9 @@ from pengi_plugin.storage.atomic import write_file
 
 #: Keys of a line, in the order of the files. A line may lack any but ``group``.
 COLUMNS = (
-    *("set", "group", "prompt", "metric", "way", "n", "score", "low", "high"),
-    *("commonest", "shuffled", "nearest", "published", "published_by", "note"),
+    *("set", "group", "prompt", "settings", "metric", "way", "n"),
+    *("score", "low", "high", "commonest", "shuffled", "nearest"),
+    *("published", "published_by", "note"),
 )
 
 
@@ -192,6 +193,7 @@ def _published(line: Mapping) -> str:
 _CELLS = {
     "set": lambda line: str(line.get("group") or ""),
     "prompt": lambda line: str(line.get("prompt") or ""),
+    "settings": lambda line: str(line.get("settings") or ""),
     "metric": _metric,
     "n": lambda line: str(line.get("n", "")),
     "score": _score,

@@ -8,6 +8,7 @@ to a hub as it is, and training continues from it with ``--pretrained_folder``.
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -41,8 +42,8 @@ def export_run(
     ---------
     run_folder : str
         The run's ``output_folder``: it holds ``hyperparams.yaml``, whose ``model``
-        section is the model, and checkpoints in ``save`` (or in the
-        ``save_folder`` that its YAML names).
+        section is the model, and checkpoints in the
+        ``save_folder`` that its YAML names (``save`` if it names none).
     output_folder : str
         The folder to write; must not exist, or be empty. A failure leaves nothing
         behind.
@@ -65,10 +66,7 @@ def export_run(
     is_live = model is not None
     if not is_live:
         model = rebuild(section, tree.get("pretrained_folder"))
-    save_folder = run_folder / "save"
-    if not save_folder.is_dir():  # the YAML may name another
-        save_folder = Path(tree.get("save_folder", save_folder))
-    load_checkpoint(model["pengi"], save_folder)
+    load_checkpoint(model["pengi"], save_folder_of(run_folder, tree))
     with new_folder(
         output_folder, replaces=HPARAMS_FILE if is_live else None
     ) as folder:
@@ -90,6 +88,27 @@ def read_run(run_folder: Path) -> CommentedMap:
             "of a YAML with `model: !include:model/...` can be exported."
         )
     return tree
+
+
+def save_folder_of(run_folder: Path, tree: Mapping) -> Path:
+    """Return where a run's checkpoints are: below the run, wherever it was moved to,
+    or in a folder elsewhere that its YAML names.
+
+    Example
+    -------
+    >>> run = {"output_folder": "results/1", "save_folder": "results/1/save"}
+    >>> save_folder_of(Path("copy"), run).as_posix()
+    'copy/save'
+    >>> save_folder_of(Path("copy"), run | {"save_folder": "disk"}).as_posix()
+    'disk'
+    """
+    named = Path(tree.get("save_folder", "save"))
+    output_folder = tree.get("output_folder")
+    if output_folder is None or "save_folder" not in tree:
+        return run_folder / named
+    if named.is_relative_to(output_folder):
+        return run_folder / named.relative_to(output_folder)
+    return named
 
 
 def rebuild(section: CommentedMap, pretrained_folder: str | None) -> dict:

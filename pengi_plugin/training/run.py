@@ -69,7 +69,7 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
     hparams_file, run_opts, overrides = sb.parse_arguments(list(arguments))
     if not distributed.is_initialized():  # a recipe may load several runs
         ddp_init_group(run_opts)
-    overrides = continue_from(overrides)
+    overrides = continue_from(overrides, read_hparams(hparams_file).getvalue())
     hparams = load_hyperpyyaml(read_hparams(hparams_file), overrides)
     sb.create_experiment_directory(hparams["output_folder"])
     resolved = resolve_references(read_hparams(hparams_file), overrides).read()

@@ -11,6 +11,7 @@ interrupted continues from the answers already written.
 
 import argparse
 import io
+import json
 import logging
 import os
 import sys
@@ -22,7 +23,7 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 
-from pengi_plugin.data.manifest import read_manifest
+from pengi_plugin.data.manifest import RECORD, read_manifest
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.protocols.answer_log import fingerprint
 from pengi_plugin.protocols.benchmark import score_entry, unscored_line
@@ -84,7 +85,22 @@ def prepare_set(entry: dict) -> list[str]:
         error = run_on_main(prepare)
         if error:
             raise RuntimeError(f"its preparation failed with {error}")
+    check_settings(entry)
     return absent()
+
+
+def check_settings(entry: dict) -> None:
+    """Raise ValueError if a set's manifests were made with other settings (folds)."""
+    asked = getattr(entry.get("prepare"), "keywords", {})
+    for folder in {Path(path).parent for path in entry["manifests"]}:
+        record = folder / RECORD
+        made = json.loads(record.read_text())["arguments"] if record.is_file() else {}
+        for name in sorted(asked.keys() & made.keys()):
+            if made[name] != asked[name]:
+                raise ValueError(
+                    f"{folder} was prepared with {name}={made[name]}, asked for is "
+                    f"{asked[name]}. Give that value, or another data_folder."
+                )
 
 
 def read_rows(manifests: list[str]) -> list[dict]:
@@ -124,21 +140,26 @@ def main(arguments: list[str]) -> list[dict]:
     templates = extend(hparams.get("tasks"))
     local = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     device = run_opts["device"] or (local if torch.cuda.is_available() else "cpu")
+    precision = run_opts["precision"]
     model = AudioLanguageModel.from_hparams(
-        source=options.model, run_opts={"device": device}
+        source=options.model, run_opts={"device": device, "precision": precision}
     )
     known_as = fingerprint(options.model)
+    settings = {} if precision == "fp32" else {"precision": precision}
+    search = hparams["search"]
+    shown = ", ".join(f"{key}={value}" for key, value in (search | settings).items())
     folder = Path(hparams["output_folder"]) / known_as.replace("/", "--")
     lines = []
     for name in names:
         session = Session(
             model,
             folder / name,
-            settings={"model": known_as},
-            search=hparams["search"],
+            settings={"model": known_as, **settings},
+            search=search,
             batch_size=hparams["batch_size"],
         )
-        lines += evaluate_set(name, hparams["sets"][name], session, templates)
+        found = evaluate_set(name, hparams["sets"][name], session, templates)
+        lines += [{**line, "settings": shown} for line in found]
         if if_main_process():
             write_table(with_earlier(lines, folder), folder)
     if if_main_process():

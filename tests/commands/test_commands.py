@@ -267,6 +267,13 @@ def test_labels_with_commas_come_from_a_file(tmp_path):
     assert read_labels(str(tmp_path / "labels.txt")) == ["dog", "rain, heavy"]
 
 
+def test_a_mistyped_file_of_labels_is_no_label(capsys, model_folder, recordings):
+    words = ("classify", model_folder, "--labels", "lables.txt", recordings / "a.wav")
+    status, lines, err = run(capsys, *words)
+    assert (status, lines) == (2, [])
+    assert "There is no file lables.txt; --labels takes" in err
+
+
 def test_folders_and_patterns_stand_for_their_files(recordings, tmp_path):
     every = ["a.wav", "b.wav", "deep/c.flac"]
     assert find_files([recordings]) == [str(recordings / name) for name in every]

@@ -101,3 +101,8 @@ def test_classification_needs_labels_and_a_known_method(model, record):
         model.classify_file(record("clip.wav"), LABELS, method="nearest")
     with pytest.raises(ValueError, match="0 labels"):
         model.classify_file(record("clip.wav"), [])
+
+
+def test_one_text_in_place_of_a_list_of_labels_is_refused(model, record):
+    with pytest.raises(ValueError, match="must be a list of texts; got the text 'dog'"):
+        model.classify_file(record("clip.wav"), "dog")

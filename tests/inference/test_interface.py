@@ -258,3 +258,13 @@ def test_a_folder_loads_from_a_hub_as_it_is(tiny_folder, same_answer, monkeypatc
         assert same_answer(AudioLanguageModel.from_hparams(source))
         files = {path.name for path in tiny_folder.iterdir()} - {"README.md"}
         assert set(asked) == {("me/pengi", file) for file in files}
+
+
+def test_a_recording_that_the_hub_lacks_either_is_named(model):
+    with pytest.raises(FileNotFoundError, match="gone/sub is not a path on this"):
+        model.load_clip("gone/sub/street.wav")
+
+
+def test_a_model_that_the_hub_lacks_either_is_named():
+    with pytest.raises(FileNotFoundError, match="gone/model is not a path on this"):
+        AudioLanguageModel.from_hparams(source="gone/model")

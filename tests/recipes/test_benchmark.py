@@ -83,6 +83,7 @@ def model(recipe, monkeypatch):
     monkeypatch.setattr(
         recipe.AudioLanguageModel, "from_hparams", lambda **kwargs: model
     )
+    monkeypatch.setattr(recipe, "fingerprint", str)
     return model
 
 
@@ -190,6 +191,53 @@ def test_another_search_asks_again(command, model):
     asked = len(model.prompts)
     command("tones", search="{beam_size: 2}")
     assert len(model.prompts) == 2 * asked
+
+
+def test_a_table_says_of_each_line_how_the_model_was_asked(command, tmp_path):
+    command("tones", search="{beam_size: 2}")
+    command("captions", precision="bf16")
+    assert {line["set"]: line["settings"] for line in table(tmp_path)} == {
+        "tones": "beam_size=2",
+        "captions": "beam_size=1, precision=bf16",
+    }
+    text = (tmp_path / "out" / "tones--model" / "table.md").read_text()
+    assert "| beam_size=1, precision=bf16 |" in text
+
+
+def test_the_precision_asked_for_is_the_models_and_asks_again(
+    command, model, recipe, monkeypatch
+):
+    given = []
+
+    def from_hparams(source, run_opts):
+        given.append(run_opts)
+        return model
+
+    monkeypatch.setattr(recipe.AudioLanguageModel, "from_hparams", from_hparams)
+    command("tones")
+    asked = len(model.prompts)
+    command("tones", precision="bf16")
+    assert [options["precision"] for options in given] == ["fp32", "bf16"]
+    assert len(model.prompts) == 2 * asked
+
+
+def test_manifests_that_were_made_with_other_settings_are_refused(
+    command, birds, templates, tmp_path
+):
+    templates("{bird: {prompt: 'who sings?', answer: '{bird}'}}")
+    path = tmp_path / "benchmark" / "birds.yaml"
+    path.write_text(BIRDS.replace("file: !ref <birds_folder>", "test_fold: 4"))
+    record = tmp_path / "birds" / "prepared.json"
+    record.write_text(
+        json.dumps({"data_root": str(tmp_path), "arguments": {"test_fold": 4}})
+    )
+    assert command("birds")[0]["score"] == 1.0
+    record.write_text(
+        json.dumps({"data_root": str(tmp_path), "arguments": {"test_fold": 2}})
+    )
+    (line,) = command("birds")
+    assert line["score"] is None
+    assert "was prepared with test_fold=2, asked for is 4" in line["note"]
 
 
 def test_without_a_choice_all_sets_are_scored(command):

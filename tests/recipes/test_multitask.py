@@ -258,3 +258,29 @@ def test_a_test_row_that_the_model_cannot_read_is_told_before_training(
     with pytest.raises(ValueError, match=r"tokens.*why\? why\?"):
         main(arguments(folder=folder))
     assert not (tmp_path / "run" / "train_log.txt").exists()
+
+
+def test_a_run_with_a_save_folder_of_its_own_exports_its_own_weights(
+    main, arguments, tmp_path
+):
+    weights = []
+    for options in ({}, {"save_folder": tmp_path / "disk", "seed": 5, "lr": 0.1}):
+        main(arguments(number_of_epochs=1, **options))
+        path = tmp_path / "run" / "model" / "audio_encoder.safetensors"
+        weights.append(path.read_bytes())
+    assert weights[0] != weights[1]
+
+
+def test_a_yaml_may_name_the_folder_that_it_continues_from(
+    root, main, arguments, tiny_folder, tmp_path
+):
+    words = arguments(number_of_epochs=1, lr=0.0)
+    yaml = tmp_path / "hparams" / "mine.yaml"
+    shutil.copytree(root / "hparams", yaml.parent)
+    yaml.write_text(f"include: pengi.yaml\npretrained_folder: {tiny_folder}\n")
+    index = words.index("--model")
+    main([str(yaml), *words[1:index], *words[index + 2 :]])
+    for part in ("lm", "text_encoder", "audio_mapper"):
+        name = f"{part}.safetensors"
+        new = (tmp_path / "run" / "model" / name).read_bytes()
+        assert new == (tiny_folder / name).read_bytes()
