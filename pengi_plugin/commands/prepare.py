@@ -44,9 +44,11 @@ def corpora() -> list[str]:
     Their source is searched and not imported, so that ``pengi --help`` is quick.
     """
     package = importlib.import_module("pengi_plugin.corpora")
-    folder = Path(package.__path__[0])
-    names = sorted(module.name for module in pkgutil.iter_modules(package.__path__))
-    return [name for name in names if f"def prepare_{name}(" in source(folder, name)]
+    return sorted(
+        name
+        for finder, name, _ in pkgutil.iter_modules(package.__path__)
+        if f"def prepare_{name}(" in source(Path(finder.path), name)
+    )
 
 
 def source(folder: Path, name: str) -> str:

@@ -106,8 +106,8 @@ def answer_rows(
 ) -> list[dict]:
     """Ask about every row that has no answer yet; processes share the clips.
 
-    Rows of one clip are asked about together, so that a model that hears each file
-    of a batch once hears it once.
+    Rows of one clip are asked about together, so that a model that reads each
+    file of a batch once reads it once.
 
     Arguments
     ---------

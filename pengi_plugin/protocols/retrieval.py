@@ -3,7 +3,8 @@
 Pengi retrieves by its captions (Deshmukh et al., NeurIPS 2023, section 4): every
 clip is captioned once, and a query is matched with the captions in the text
 encoder's space. For comparison, a clip's score is how likely the LM finds the query
-given the clip. Captions and audio embeddings are saved: the next query hears nothing.
+given the clip. Captions and audio embeddings are saved, so that a further query reads
+no audio.
 """
 
 import json

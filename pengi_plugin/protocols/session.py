@@ -105,7 +105,7 @@ def answer_likelihoods(
 ) -> np.ndarray:
     """Return the log-probability of every answer about every row [row, answer].
 
-    Each clip is heard once and kept as its embedding, and the LM reads its prefix
+    Each clip is encoded once and its embedding kept, and the LM reads its prefix
     once for ``ANSWER_BATCH`` answers.
 
     Raises

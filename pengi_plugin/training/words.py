@@ -117,7 +117,7 @@ def count_tokens(dataset: ClipDataset) -> Counter:
 def tasks_of_any_clip(dataset: ClipDataset) -> set[str]:
     """Return the tasks whose prompt is the same for every clip.
 
-    Their answers describe the clip. "Yes" does not, to one who does not know the
+    Their answers describe the clip. "Yes" does not without its
     question.
     """
     return {

@@ -30,9 +30,9 @@ def is_placeholder(value):
     return getattr(value, "tag", None) is not None and value.tag.value == "!PLACEHOLDER"
 
 
-def recipe_main(root, name):
-    """Return the ``main`` of ``recipes/<name>/train.py``."""
-    path = root / "recipes" / name / "train.py"
+def recipe_main(root, name, script="train.py"):
+    """Return the ``main`` of ``recipes/<name>/train.py``, or of another script."""
+    path = root / "recipes" / name / script
     spec = importlib.util.spec_from_file_location(f"{name}_train", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

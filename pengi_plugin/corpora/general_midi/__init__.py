@@ -53,7 +53,7 @@ def prepare_general_midi(
     n_train, n_valid, n_test : int
         How many clips; each has about seven rows.
     seed : int
-        Of all that is drawn.
+        Random seed.
     n_thread : int
         How many clips are rendered at a time.
 
@@ -94,7 +94,7 @@ def plan(split: str, n_clip: int, seed: int = 0) -> dict[str, dict]:
     n_clip : int
         How many clips.
     seed : int
-        Of all that is drawn.
+        Random seed.
 
     Returns
     -------

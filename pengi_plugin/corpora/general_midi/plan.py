@@ -197,7 +197,7 @@ def plan_clips(split: str, n_clip: int, seed: int = 0) -> list[Clip]:
     n_clip : int
         How many.
     seed : int
-        Of all that is drawn.
+        Random seed.
 
     Returns
     -------
