@@ -111,7 +111,7 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Tensor]:
             "loading anything else could run code on this machine. Get the file from "
             f"its authors again. ({str(error).splitlines()[0]})"
         ) from error
-    except (RuntimeError, EOFError) as error:
+    except (RuntimeError, EOFError, IndexError, KeyError) as error:
         raise ValueError(
             f"{path} cannot be read as a PyTorch checkpoint; is the download complete? "
             f"({error})"

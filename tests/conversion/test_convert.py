@@ -183,6 +183,9 @@ def test_files_that_are_no_checkpoints_are_refused(small, tmp_path):
         read_checkpoint(small({"weights": {}}))
     with pytest.raises(ValueError, match="not tensors: epoch"):
         read_checkpoint(small({"model": {"epoch": 3, "a": torch.ones(1)}}))
+    (tmp_path / "sound.pth").write_bytes(b"RIFF and other sound")
+    with pytest.raises(ValueError, match="cannot be read"):
+        convert(tmp_path / "sound.pth", tmp_path / "out")
     (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 and then nothing")
     with pytest.raises(ValueError, match="cannot be read"):
         read_checkpoint(tmp_path / "cut.pth")
