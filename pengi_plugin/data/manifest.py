@@ -224,13 +224,14 @@ def changed_file(folder: Path, record: Mapping) -> str:
     for path, then in record["left_out"].items():
         if file_state(path) != then:
             return f"{path} was left out and is another now"
-    if record.get("audio_files", "") not in ("", audio_files(data_root)):
-        return f"clips were not found, and there are other audio files in {data_root}"
-    wavs = {
-        row["wav"]
-        for split in record.get("splits", SPLITS)
-        for _, row in read_table(folder / f"{split}.json")
-    }
+    wavs = set()
+    for split in record.get("splits", SPLITS):
+        path = folder / f"{split}.json"
+        try:
+            rows = json.loads(path.read_text(encoding="utf-8"))
+            wavs |= {row["wav"] for row in rows.values()}
+        except (ValueError, AttributeError, KeyError, TypeError):
+            return f"{path} is damaged"
     for wav in sorted(wavs):
         path = resolve(wav, folder, data_root)
         if not file_state(path):
@@ -459,6 +460,7 @@ def read_rows(
         )
     if data_root is None:
         data_root = recorded_root(path.parent)
+    folder, data_root = str(path.parent), str(data_root)
     rows, faults = {}, []
     for key, row in read_table(path):
         row_id = f"{corpus}/{key}"
@@ -473,7 +475,7 @@ def read_rows(
             continue
         if isinstance(row["duration"], str):
             row["duration"] = float(row["duration"])
-        row["wav"] = resolve(row["wav"], path.parent, data_root)
+        row["wav"] = resolve(row["wav"], folder, data_root)
         rows[row_id] = row
     return rows, faults
 
@@ -493,29 +495,29 @@ def resolve(wav: str, folder: str | Path, data_root: str | Path) -> str:
     """
     for name in DATA_ROOT:
         if wav.startswith(name):
-            return str(Path(data_root, wav.removeprefix(name).lstrip("/\\")))
-    return str(Path(folder, wav))
+            return os.path.join(data_root, wav.removeprefix(name).lstrip("/\\"))
+    return os.path.join(folder, wav)
 
 
 def _fault_of(row: Mapping, path: Path) -> str:
     """Return what is wrong with a row; empty if it is right."""
-    what = f"Row {row['id']!r} of {path}"
+    what = f"Row {row['id']!r} of"
     missing = [name for name in FIELDS if row.get(name) in (None, "")]
     if missing:
         return (
-            f"{what} has no {', '.join(missing)}; every row needs {', '.join(FIELDS)} "
+            f"{what} {path} has no {', '.join(missing)}; every row needs {', '.join(FIELDS)} "
             "and its task's fields."
         )
     for name in ("wav", "task"):
         if not isinstance(row[name], str):
-            return f"{what} has the {name} {row[name]!r}; it must be a text."
+            return f"{what} {path} has the {name} {row[name]!r}; it must be a text."
     try:
         duration = float(row["duration"])
     except (TypeError, ValueError):
         duration = math.nan
     if not 0 < duration < math.inf:
         return (
-            f"{what} has the duration {row['duration']!r}; give the clip's length in "
+            f"{what} {path} has the duration {row['duration']!r}; give the clip's length in "
             "seconds."
         )
     return ""

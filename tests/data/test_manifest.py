@@ -143,6 +143,12 @@ def test_a_file_of_the_same_size_that_was_mended_makes_a_preparation_stale(
     assert not is_prepared(tmp_path, {})
 
 
+def test_a_damaged_manifest_makes_a_preparation_stale(prepared, tmp_path):
+    whole = (tmp_path / "valid.json").read_text()
+    (tmp_path / "valid.json").write_text(whole[:-3])
+    assert not is_prepared(tmp_path, {})
+
+
 def test_a_record_of_an_older_version_makes_a_preparation_stale(prepared, tmp_path):
     record = json.loads((tmp_path / "prepared.json").read_text())
     del record["left_out"]
