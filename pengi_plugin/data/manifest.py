@@ -224,6 +224,8 @@ def changed_file(folder: Path, record: Mapping) -> str:
     for path, then in record["left_out"].items():
         if file_state(path) != then:
             return f"{path} was left out and is another now"
+    if record.get("audio_files", "") not in ("", audio_files(data_root)):
+        return f"clips were not found, and there are other audio files in {data_root}"
     wavs = set()
     for split in record.get("splits", SPLITS):
         path = folder / f"{split}.json"
@@ -505,8 +507,8 @@ def _fault_of(row: Mapping, path: Path) -> str:
     missing = [name for name in FIELDS if row.get(name) in (None, "")]
     if missing:
         return (
-            f"{what} {path} has no {', '.join(missing)}; every row needs {', '.join(FIELDS)} "
-            "and its task's fields."
+            f"{what} {path} has no {', '.join(missing)}; every row needs "
+            f"{', '.join(FIELDS)} and its task's fields."
         )
     for name in ("wav", "task"):
         if not isinstance(row[name], str):
@@ -517,7 +519,7 @@ def _fault_of(row: Mapping, path: Path) -> str:
         duration = math.nan
     if not 0 < duration < math.inf:
         return (
-            f"{what} {path} has the duration {row['duration']!r}; give the clip's length in "
-            "seconds."
+            f"{what} {path} has the duration {row['duration']!r}; give the clip's "
+            "length in seconds."
         )
     return ""
