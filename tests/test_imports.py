@@ -27,7 +27,8 @@ ALLOWED = {
         *("pretrained", "protocols", "storage", "tasks"),
     },
     "commands": {
-        *("conversion", "corpora", "data", "inference", "storage", "training"),
+        *("conversion", "corpora", "data", "inference", "pretrained", "storage"),
+        *("tasks", "training"),
     },
     "__main__": {"commands"},
 }

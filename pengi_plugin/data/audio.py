@@ -107,6 +107,10 @@ def window_starts(n_sample: int, n_window: int) -> list[int]:
     return [*range(0, last, n_window), last]
 
 
+class NotFiniteError(ValueError):
+    """An audio file has samples that are NaN or infinite."""
+
+
 class Recording:
     """An audio file as a mono waveform at a given rate, read part by part.
 
@@ -251,7 +255,7 @@ class Recording:
         is_finite = np.isfinite(wav)
         if not is_finite.all():
             second = (start + int(is_finite.argmin())) / self.rate
-            raise ValueError(
+            raise NotFiniteError(
                 f"{self.name} has samples that are NaN or infinite, the first of them "
                 f"at {second:.3f} s; repair the file or leave it out."
             )

@@ -1,15 +1,18 @@
 """Manifests in, batches of clips with their prompts and answers out.
 
 A clip often has several rows: a caption, labels, questions. An item of the data set
-is a clip, which is read and encoded once, with some or all of its rows. What is
-random about an item (which rows, which part of a long clip) depends on the random
-seed, the epoch and the item alone, so it is the same in any worker, in any process,
-and in a run that was interrupted.
+is a clip of a corpus, which is read and encoded once, with some or all of its rows.
+What is random about an item (which rows, which part of a long clip, which other item
+if its file cannot be read) depends on the random seed, the epoch and the item alone,
+so it is the same in any worker, in any process, and in a run that was interrupted.
 """
 
+import itertools
+import logging
+import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -22,6 +25,16 @@ from torch import Tensor
 
 from pengi_plugin.data.audio import read_clip
 from pengi_plugin.tasks import TASKS, Template, apply
+
+logger = logging.getLogger(__name__)
+
+#: Other items that are tried in place of one whose file cannot be read. That so many
+#: in a row cannot be read either means that a disk is gone, not some files.
+N_REPLACEMENT = 10
+
+
+class UnreadableAudioError(Exception):
+    """The audio file of an item cannot be read; its cause says why."""
 
 
 class ClipDataset(DynamicItemDataset):
@@ -47,16 +60,22 @@ class ClipDataset(DynamicItemDataset):
         Whether a long clip is cropped at a random offset (training) or at its
         beginning.
     task_weights : dict
-        Task -> probability that its rows are sampled, relative to 1 for others.
+        Task -> probability that its rows are sampled, relative to 1 for others. Where
+        rows are sampled, those of weight 0 are left out, and clips with no others.
     seed : int
         Random seed of rows and crops.
+    max_unreadable_share : float
+        An item whose file cannot be read is replaced by another of its corpus, as
+        long as no larger share of all items had to be. 0: such a file is an error.
 
     Raises
     ------
     FileNotFoundError
-        If an audio file is missing or empty.
+        If more audio files are missing or empty.
     ValueError
-        If a row's task is unknown or lacks a field.
+        If a row's task is unknown or lacks a field, a weight is of an unknown task
+        or no number from 0 on, or nothing is left to sample. When items are read: if
+        more files cannot be read.
     """
 
     def __init__(
@@ -71,18 +90,24 @@ class ClipDataset(DynamicItemDataset):
         random_crop: bool = False,
         task_weights: Mapping[str, float] | None = None,
         seed: int = 0,
+        max_unreadable_share: float = 0.0,
     ):
+        task_weights = task_weights or {}
+        _check_weights(task_weights, templates)
+        if pairs_per_clip is not None:
+            rows = _without_weightless(rows, task_weights)
+        if not rows:
+            raise ValueError("There are no rows; a data set needs one or more.")
         clips = defaultdict(list)
         for row_id, row in rows.items():
             prompt, answer = apply(row["task"], {"id": row_id, **row}, templates)
             pair = {"id": row_id, "task": row["task"]}
-            clips[str(row["wav"])].append(pair | {"prompt": prompt, "answer": answer})
-        _check_files(clips)
-        corpora = {str(row["wav"]): row.get("corpus", "") for row in rows.values()}
+            clip = str(row["wav"]), row.get("corpus", "")
+            clips[clip].append(pair | {"prompt": prompt, "answer": answer})
         super().__init__(
             {
-                wav: {"wav_path": wav, "rows": pairs, "corpus": corpora[wav]}
-                for wav, pairs in clips.items()
+                f"{corpus}: {wav}": {"wav_path": wav, "rows": pairs, "corpus": corpus}
+                for (wav, corpus), pairs in clips.items()
             },
             output_keys=["id", "wav", "pairs"],
         )
@@ -93,11 +118,70 @@ class ClipDataset(DynamicItemDataset):
         self.end_ids = tokenizer.encode_as_ids(answer_end)
         self.pairs_per_clip = pairs_per_clip
         self.random_crop = random_crop
-        self.task_weights = task_weights or {}
+        self.task_weights = task_weights
         self.seed = seed
         self.epoch = 0
+        self.max_unreadable_share = max_unreadable_share
+        self._indices = defaultdict(list)  # corpus -> its items
+        for index, clip in enumerate(self.data.values()):
+            self._indices[clip["corpus"]].append(index)
+        # Shared with the worker processes of a DataLoader.
+        self._unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
         self.add_dynamic_item(self._read, takes="wav_path", provides="wav")
-        self.add_dynamic_item(self._sample, takes=["id", "rows"], provides="pairs")
+        self.add_dynamic_item(
+            self._sample, takes=["wav_path", "rows"], provides="pairs"
+        )
+        self._check_files()
+
+    def __getitem__(self, index: int) -> dict:
+        """Return an item; another in its place if its file cannot be read."""
+        for tried in itertools.chain([index], self._replacements(index)):
+            try:
+                return super().__getitem__(tried)
+            except UnreadableAudioError as error:
+                self._note_unreadable(tried, error.__cause__)
+        raise ValueError(
+            f"{self._path(index)} cannot be read, and none of the items that were "
+            "tried in its place; see the log."
+        )
+
+    @property
+    def n_unreadable(self) -> int:
+        """Number of items whose files could not be read, in any worker process."""
+        return int(self._unreadable.sum())
+
+    def _path(self, index: int) -> str:
+        return self.data[self.data_ids[index]]["wav_path"]
+
+    def _replacements(self, index: int) -> Iterator[int]:
+        """Yield items of the same corpus, the same ones in any process and run."""
+        clip = self.data[self.data_ids[index]]
+        others = [other for other in self._indices[clip["corpus"]] if other != index]
+        generator = self._random("replacement", clip["wav_path"])
+        yield from generator.sample(others, min(N_REPLACEMENT, len(others)))
+
+    def _note_unreadable(self, index: int, error: Exception) -> None:
+        """Log a file that cannot be read the first time; raise if they are too many."""
+        if self.max_unreadable_share == 0:
+            raise error
+        if self._unreadable[index]:
+            return
+        self._unreadable[index] = True
+        n_unreadable, row = (
+            self.n_unreadable,
+            self.data[self.data_ids[index]]["rows"][0],
+        )
+        if n_unreadable > self.max_unreadable_share * len(self):
+            raise ValueError(
+                f"{n_unreadable} of {len(self)} clips cannot be read, more than "
+                f"max_unreadable_share={self.max_unreadable_share:g} allows; the last "
+                f"is of row {row['id']!r}: {error} See pengi check."
+            ) from error
+        logger.warning(
+            "The audio of row %r cannot be read; another clip takes its place (%d of "
+            "%d so far): %s",
+            *(row["id"], n_unreadable, len(self), error),
+        )
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the epoch, which rows and crops depend on."""
@@ -107,6 +191,25 @@ class ClipDataset(DynamicItemDataset):
     def pairs(self) -> list[dict]:
         """All rows of all clips: ``id``, ``task``, ``prompt`` and ``answer``."""
         return [pair for clip in self.data.values() for pair in clip["rows"]]
+
+    def _check_files(self) -> None:
+        absent = [
+            index
+            for index in range(len(self))
+            if not (path := Path(self._path(index))).is_file()
+            or not path.stat().st_size
+        ]
+        if len(absent) > self.max_unreadable_share * len(self):
+            row_id = self.data[self.data_ids[absent[0]]]["rows"][0]["id"]
+            raise FileNotFoundError(
+                f"{len(absent)} of {len(self)} audio files are missing or empty, the "
+                f"first is {self._path(absent[0])} of row {row_id!r}; prepare the "
+                "corpus again, or correct the manifest's data_root."
+            )
+        for index in absent:
+            path = self._path(index)
+            error = FileNotFoundError(f"{path} is missing or empty.")
+            self._note_unreadable(index, error)
 
     def check_answers(self, n_token: int) -> None:
         """Raise ValueError if an answer with its end mark has more tokens."""
@@ -122,21 +225,24 @@ class ClipDataset(DynamicItemDataset):
                     f"{pair['answer'][:80]!r}... Shorten it."
                 )
 
-    def _random(self, purpose: str, item: str) -> random.Random:
-        return random.Random(f"{self.seed} {self.epoch} {purpose} {item}")
+    def _random(self, purpose: str, path: str) -> random.Random:
+        return random.Random(f"{self.seed} {self.epoch} {purpose} {path}")
 
     def _read(self, path: str) -> Tensor:
         offset = self._random("crop", path).random() if self.random_crop else 0.0
-        return read_clip(path, self.sample_rate, self.n_sample, offset)
+        try:
+            return read_clip(path, self.sample_rate, self.n_sample, offset)
+        except (OSError, ValueError) as error:
+            raise UnreadableAudioError(path) from error
 
-    def _sample(self, item: str, rows: list[dict]) -> list[dict]:
+    def _sample(self, path: str, rows: list[dict]) -> list[dict]:
         if self.pairs_per_clip is not None:
-            rows = self._sample_rows(item, rows)
+            rows = self._sample_rows(path, rows)
         return [{**row, "answer_ids": self.answer_ids(row["answer"])} for row in rows]
 
-    def _sample_rows(self, item: str, rows: list[dict]) -> list[dict]:
+    def _sample_rows(self, path: str, rows: list[dict]) -> list[dict]:
         """Sample without replacement by weight (Efraimidis and Spirakis, 2006)."""
-        generator = self._random("rows", item)
+        generator = self._random("rows", path)
         keys = [
             generator.random() ** (1 / self.task_weights.get(row["task"], 1.0))
             for row in rows
@@ -149,17 +255,35 @@ class ClipDataset(DynamicItemDataset):
         return torch.tensor(self.tokenizer.encode_as_ids(answer) + self.end_ids)
 
 
-def _check_files(clips: Mapping[str, Sequence[Mapping]]) -> None:
-    absent = [
-        wav for wav in clips if not Path(wav).is_file() or not Path(wav).stat().st_size
-    ]
-    if absent:
-        row_id = clips[absent[0]][0]["id"]
-        raise FileNotFoundError(
-            f"{len(absent)} of {len(clips)} audio files are missing or empty, the "
-            f"first is {absent[0]} of row {row_id!r}; prepare the corpus again, or "
-            "correct the manifest's data_root."
+def _check_weights(task_weights: Mapping[str, float], templates: Mapping) -> None:
+    unknown = sorted(task_weights.keys() - templates.keys())
+    if unknown:
+        raise ValueError(
+            f"task_weights names the unknown tasks {unknown}; known are "
+            f"{sorted(templates)}."
         )
+    for task, weight in task_weights.items():
+        if not 0 <= weight < math.inf:
+            raise ValueError(
+                f"The task weight of {task!r} is {weight}; give a number from 0 on."
+            )
+
+
+def _without_weightless(
+    rows: Mapping[str, Mapping], task_weights: Mapping[str, float]
+) -> dict[str, Mapping]:
+    """Leave out the rows whose task has the weight 0."""
+    kept = {
+        row_id: row
+        for row_id, row in rows.items()
+        if task_weights.get(row["task"], 1.0) > 0
+    }
+    if rows and not kept:
+        raise ValueError(
+            f"All {len(rows)} rows are of tasks with the weight 0 in task_weights: "
+            f"{sorted({row['task'] for row in rows.values()})}."
+        )
+    return kept
 
 
 def make_sampler(
@@ -181,7 +305,7 @@ def make_sampler(
     Raises
     ------
     ValueError
-        If a corpus has no share.
+        If a corpus has no share, or none has one above 0.
     """
     counts = Counter(clip["corpus"] for clip in dataset.data.values())
     if len(counts) == 1:
@@ -196,6 +320,11 @@ def make_sampler(
         shares[clip["corpus"]] / counts[clip["corpus"]]
         for clip in (dataset.data[key] for key in dataset.data_ids)
     ]
+    if min(weights) < 0 or not 0 < sum(weights) < math.inf:
+        raise ValueError(
+            "Shares must be numbers from 0 on, one of them above 0; got "
+            f"{dict(shares)}."
+        )
     return ReproducibleWeightedRandomSampler(
         weights, num_samples=len(dataset), replacement=True, seed=seed
     )

@@ -2,23 +2,28 @@
 
 A manifest folder holds ``train``, ``valid`` and ``test`` in SpeechBrain's form, JSON
 or CSV. One that ``pengi prepare`` wrote also holds ``left_out.csv`` (which files are
-in none of them, and why) and ``prepared.json`` (the arguments they were made from).
-Paths start with ``{data_root}``, so that a manifest can be moved; ``prepared.json``
-holds the folder it stands for.
+in none of them, and why) and ``prepared.json`` (the arguments they were made from,
+and the state of the files that were left out). Its paths start with ``{data_root}``,
+so that the manifests can be moved; ``prepared.json`` holds the folder it stands for.
+Other relative paths are relative to the manifest.
 """
 
 import csv
+import hashlib
 import io
 import json
 import logging
 import math
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import soundfile
-from speechbrain.dataio.dataio import load_data_csv, load_data_json
 from tqdm import tqdm
 
+from pengi_plugin.data.audio import MAX_LENGTH, Recording
+from pengi_plugin.data.table import read_table
 from pengi_plugin.storage.atomic import write_file
 
 logger = logging.getLogger(__name__)
@@ -26,6 +31,9 @@ logger = logging.getLogger(__name__)
 SPLITS = ("train", "valid", "test")
 RECORD = "prepared.json"
 LEFT_OUT = "left_out.csv"
+
+#: Endings of files that count as audio when a folder is searched.
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aiff", ".au")
 
 #: Formats whose last sample can be reached without decoding the whole file.
 SEEKABLE = {"WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64"}
@@ -60,13 +68,19 @@ def check_audio(path: str | Path, seconds: float | None = None) -> tuple[float, 
         return 0.0, "empty file"
     try:
         with soundfile.SoundFile(str(path)) as file:
-            duration = file.frames / file.samplerate
-            if _is_cut_off(path, file):
-                return 0.0, f"truncated after {duration:.2f} s"
-            if file.frames == 0:
-                return 0.0, "holds no samples"
+            n_frame, rate = file.frames, file.samplerate
+            if n_frame < MAX_LENGTH and _is_cut_off(path, file):
+                return 0.0, f"truncated after {n_frame / rate:.2f} s"
+        if n_frame >= MAX_LENGTH:  # the header has no length, so all is decoded
+            with Recording(path, rate) as recording:
+                n_frame = recording.n_sample
     except soundfile.LibsndfileError as error:
         return 0.0, f"not readable: {error.error_string}"
+    except ValueError as error:
+        return 0.0, f"not readable: {error}"
+    if n_frame == 0:
+        return 0.0, "holds no samples"
+    duration = n_frame / rate
     if seconds is not None and abs(duration - seconds) > 0.1:
         return 0.0, f"lasts {duration:.2f} s, not {seconds:g} s"
     return duration, ""
@@ -130,7 +144,7 @@ def check_files(
 
 
 def is_prepared(folder: str | Path, arguments: Mapping) -> bool:
-    """Tell whether a folder holds manifests made from these arguments.
+    """Tell whether a folder holds manifests made from these arguments and files.
 
     Arguments
     ---------
@@ -142,7 +156,8 @@ def is_prepared(folder: str | Path, arguments: Mapping) -> bool:
     Returns
     -------
     bool
-        True if there is nothing to do.
+        True if there is nothing to do: the arguments are the same, every listed
+        file is there, and every file that was left out is as it was then.
 
     Example
     -------
@@ -152,14 +167,122 @@ def is_prepared(folder: str | Path, arguments: Mapping) -> bool:
     folder = Path(folder)
     if not (folder / RECORD).is_file():
         return False
-    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    record = read_record(folder)
     names = [LEFT_OUT, *(f"{split}.json" for split in record.get("splits", SPLITS))]
-    done = record["arguments"] == json.loads(json.dumps(arguments)) and all(
-        (folder / name).is_file() for name in names
-    )
-    if done:
-        logger.info("%s is prepared already.", folder)
-    return done
+    if not all((folder / name).is_file() for name in names):
+        return False
+    if record.get("arguments") != json.loads(json.dumps(arguments)):
+        logger.info("%s was prepared with other options; preparing again.", folder)
+        return False
+    changed = changed_file(folder, record)
+    if changed:
+        logger.warning("%s; preparing %s again.", changed, folder)
+        return False
+    logger.info("%s is prepared already.", folder)
+    return True
+
+
+def read_record(folder: str | Path) -> dict:
+    """Return what ``prepared.json`` of a folder says; empty if there is none."""
+    path = Path(folder) / RECORD
+    if not path.is_file():
+        return {}
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"{path} is damaged ({error}); delete it to prepare the corpus again."
+        ) from error
+
+
+def check_options(folder: str | Path, options: Mapping) -> None:
+    """Raise ValueError if a folder was prepared with other options than these.
+
+    Arguments
+    ---------
+    folder : str
+        A manifest folder; nothing is known of one without ``prepared.json``.
+    options : dict
+        Name -> value; those that the record does not name, such as folders, do not
+        count.
+    """
+    arguments = read_record(folder).get("arguments", {})
+    for name in sorted(options.keys() & arguments.keys()):
+        if options[name] != arguments[name]:
+            raise ValueError(
+                f"{folder} was prepared with {name}={arguments[name]!r}, not "
+                f"{options[name]!r}. Give the corpus's folder to prepare it again, or "
+                f"{name}={arguments[name]!r}."
+            )
+
+
+def changed_file(folder: Path, record: Mapping) -> str:
+    """Tell which file is not as it was when a folder was prepared; empty if none."""
+    if "left_out" not in record:
+        return f"{folder / RECORD} does not say which files were left out"
+    data_root = record.get("data_root", "")
+    for path, then in record["left_out"].items():
+        if file_state(path) != then:
+            return f"{path} was left out and is another now"
+    if record.get("audio_files", "") not in ("", audio_files(data_root)):
+        return f"clips were not found, and there are other audio files in {data_root}"
+    wavs = set()
+    for split in record.get("splits", SPLITS):
+        path = folder / f"{split}.json"
+        try:
+            rows = json.loads(path.read_text(encoding="utf-8"))
+            wavs |= {row["wav"] for row in rows.values()}
+        except (ValueError, AttributeError, KeyError, TypeError):
+            return f"{path} is damaged"
+    for wav in sorted(wavs):
+        path = resolve(wav, folder, data_root)
+        if not file_state(path):
+            return f"{path} has gone or is empty"
+    return ""
+
+
+def left_out_state(left_out: Iterable[str], data_root: str | Path) -> dict:
+    """Return what tells later whether files that were left out can be used now.
+
+    Arguments
+    ---------
+    left_out : list of str
+        Paths; or names of clips for which no file was found, without a folder.
+    data_root : str
+        Where such files are looked for.
+
+    Returns
+    -------
+    state : dict
+        ``left_out``: path -> ``file_state``; and, for names, ``audio_files``.
+    """
+    paths = [path for path in left_out if os.path.dirname(path)]
+    state = {"left_out": {os.path.abspath(path): file_state(path) for path in paths}}
+    if len(paths) < len(list(left_out)):
+        state["audio_files"] = audio_files(data_root)
+    return state
+
+
+def audio_files(folder: str | Path) -> str:
+    """Return a digest of the names of all audio files below a folder."""
+    found = hashlib.sha256()
+    for name in sorted(
+        os.path.relpath(os.path.join(parent, name), folder)
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(AUDIO_SUFFIXES)
+    ):
+        found.update(name.encode(errors="surrogateescape") + b"\0")
+    return found.hexdigest()[:16]
+
+
+def file_state(path: str | Path) -> list[int] | None:
+    """Return a file's size and time of change; None if it is missing or empty."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return [found.st_size, found.st_mtime_ns] if found.st_size else None
 
 
 def write_manifests(
@@ -192,6 +315,8 @@ def write_manifests(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    # Manifests of two preparations must never be taken for those of one.
+    (folder / RECORD).unlink(missing_ok=True)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([("wav", "reason"), *sorted(left_out.items())])
@@ -211,8 +336,12 @@ def write_manifests(
         )
     for split, rows in splits.items():
         write_file(folder / f"{split}.json", json.dumps(rows, indent=1))
-    record = {"data_root": str(Path(data_root).resolve()), "arguments": arguments}
-    record["splits"] = list(splits)
+    record = {
+        "data_root": str(Path(data_root).resolve()),
+        "arguments": arguments,
+        "splits": list(splits),
+        **left_out_state(left_out, data_root),
+    }
     write_file(folder / RECORD, json.dumps(record, indent=1))
     sizes = ", ".join(f"{len(rows)} {split}" for split, rows in splits.items())
     logger.info("Wrote %s: %s rows.", folder, sizes)
@@ -220,6 +349,10 @@ def write_manifests(
 
 #: What every row must have, besides its task's fields.
 FIELDS = ("wav", "duration", "task")
+
+#: What stands for the data's folder where a path begins with it, in SpeechBrain's JSON
+#: and CSV.
+DATA_ROOT = ("{data_root}", "${data_root}", "$data_root")
 
 
 def manifest_path(folder: str | Path, split: str) -> Path:
@@ -259,20 +392,29 @@ def manifest_path(folder: str | Path, split: str) -> Path:
     return found[0]
 
 
+class Fault(NamedTuple):
+    """What is wrong: its kind (see ``data.check``), with what, and in words."""
+
+    kind: str
+    name: str
+    message: str
+
+
 def read_manifest(
     path: str | Path, corpus: str, data_root: str | Path | None = None
 ) -> dict[str, dict]:
-    """Read a SpeechBrain manifest, JSON or CSV.
+    """Read a SpeechBrain manifest, JSON or CSV, its texts literally.
 
     Arguments
     ---------
     path : str
-        The file. Empty cells of a CSV file are fields that the row does not have.
+        The file; see ``data.table.read_table``.
     corpus : str
         Name of the corpus, the first part of its rows' IDs.
     data_root : str
-        What ``{data_root}`` stands for; None: what ``prepared.json`` beside the
-        manifest says, else the manifest's folder.
+        What ``{data_root}`` or ``$data_root`` stands for where a ``wav`` begins with
+        it; None: what ``prepared.json`` beside the manifest says, else the
+        manifest's folder. Other relative paths are relative to the manifest.
 
     Returns
     -------
@@ -284,8 +426,34 @@ def read_manifest(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If a row lacks ``wav``, ``duration`` or ``task``, or its duration is no
-        positive number of seconds.
+        If the file is no manifest, an ID is there twice, a row lacks ``wav``,
+        ``duration`` or ``task``, or its duration is no positive number of seconds.
+    """
+    rows, faults = read_rows(path, corpus, data_root)
+    if faults:
+        more = f" {len(faults) - 1} more rows are wrong." if len(faults) > 1 else ""
+        raise ValueError(faults[0].message + more)
+    return rows
+
+
+def read_rows(
+    path: str | Path, corpus: str, data_root: str | Path | None = None
+) -> tuple[dict[str, dict], list[Fault]]:
+    """Read the rows of a manifest that are right, and what is wrong with the others.
+
+    Arguments are those of ``read_manifest``.
+
+    Returns
+    -------
+    rows : dict
+        ``corpus/ID`` -> row; of rows of the same ID the first.
+    faults : list of Fault
+        One of each other row.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the file is not there, or no manifest.
     """
     path = Path(path)
     if not path.is_file():
@@ -293,34 +461,65 @@ def read_manifest(
             f"There is no manifest {path}; prepare the corpus first (pengi prepare)."
         )
     if data_root is None:
-        record = path.with_name("prepared.json")
-        found = json.loads(record.read_text()) if record.is_file() else {}
-        data_root = found.get("data_root", path.parent)
-    is_csv = path.suffix == ".csv"
-    load = load_data_csv if is_csv else load_data_json
-    rows = {}
-    for key, row in load(path, {"data_root": str(data_root)}).items():
+        data_root = recorded_root(path.parent)
+    folder, data_root = str(path.parent), str(data_root)
+    rows, faults = {}, []
+    for key, row in read_table(path):
         row_id = f"{corpus}/{key}"
-        if is_csv:
-            row = {name: value for name, value in row.items() if value != ""}
-        rows[row_id] = {**row, "id": row_id, "corpus": corpus}
-        _check_row(rows[row_id], path)
-    return rows
+        if row_id in rows:
+            message = f"The ID {row_id!r} is in {path} twice; give each row its own."
+            faults.append(Fault("duplicate ID", row_id, message))
+            continue
+        row = {**row, "id": row_id, "corpus": corpus}
+        message = _fault_of(row, path)
+        if message:
+            faults.append(Fault("row", row_id, message))
+            continue
+        if isinstance(row["duration"], str):
+            row["duration"] = float(row["duration"])
+        row["wav"] = resolve(row["wav"], folder, data_root)
+        rows[row_id] = row
+    return rows, faults
 
 
-def _check_row(row: Mapping, path: Path) -> None:
+def recorded_root(folder: Path) -> Path:
+    """Return what ``{data_root}`` stands for in the manifests of a folder."""
+    return folder / read_record(folder).get("data_root", "")
+
+
+def resolve(wav: str, folder: str | Path, data_root: str | Path) -> str:
+    """Return the path of an audio file that a manifest names.
+
+    Example
+    -------
+    >>> [resolve(wav, "m", "/data") for wav in ("{data_root}/{a}.wav", "$b.wav")]
+    ['/data/{a}.wav', 'm/$b.wav']
+    """
+    for name in DATA_ROOT:
+        if wav.startswith(name):
+            return os.path.join(data_root, wav.removeprefix(name).lstrip("/\\"))
+    return os.path.join(folder, wav)
+
+
+def _fault_of(row: Mapping, path: Path) -> str:
+    """Return what is wrong with a row; empty if it is right."""
+    what = f"Row {row['id']!r} of"
     missing = [name for name in FIELDS if row.get(name) in (None, "")]
     if missing:
-        raise ValueError(
-            f"Row {row['id']!r} of {path} has no {', '.join(missing)}; every row needs "
+        return (
+            f"{what} {path} has no {', '.join(missing)}; every row needs "
             f"{', '.join(FIELDS)} and its task's fields."
         )
+    for name in ("wav", "task"):
+        if not isinstance(row[name], str):
+            return f"{what} {path} has the {name} {row[name]!r}; it must be a text."
     try:
         duration = float(row["duration"])
     except (TypeError, ValueError):
         duration = math.nan
     if not 0 < duration < math.inf:
-        raise ValueError(
-            f"Row {row['id']!r} of {path} has the duration {row['duration']!r}; give "
-            "the clip's length in seconds."
+        return (
+            f"{what} {path} has the duration {row['duration']!r}; give the clip's "
+            "length in seconds."
         )
+    return ""

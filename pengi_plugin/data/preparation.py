@@ -15,12 +15,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from pengi_plugin.data.manifest import SPLITS, check_audio, write_manifests
+from pengi_plugin.data.manifest import (
+    AUDIO_SUFFIXES,
+    SPLITS,
+    check_audio,
+    write_manifests,
+)
 
 logger = logging.getLogger(__name__)
-
-#: Endings of files that count as audio when a folder is searched.
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aiff", ".au")
 
 #: Headers that are read at a time; reading waits for the disk more than for the CPU.
 N_WORKER = 8

@@ -50,7 +50,8 @@ def entry_rows(
     chosen = [
         entry_row(row, entry, templates)
         for row in rows
-        if all(row.get(field) == value for field, value in where.items())
+        # A CSV manifest has the text "4" where a JSON one may have the number.
+        if all(str(row.get(field)) == str(value) for field, value in where.items())
     ]
     if not chosen:
         raise ValueError(f"{entry['title']}: no row of its manifests has {where}.")
@@ -92,6 +93,8 @@ def prompt_of(row: Mapping, entry: Mapping, templates: Mapping[str, Template]) -
 def merge_references(rows: Iterable[Mapping]) -> list[dict]:
     """Make one row of those that ask the same about a clip, with all references.
 
+    Rows of different corpora or tasks, where they name these, stay apart.
+
     Example
     -------
     >>> asked = {"wav": "1.wav", "prompt": "what is it?"}
@@ -101,7 +104,7 @@ def merge_references(rows: Iterable[Mapping]) -> list[dict]:
     """
     merged = {}
     for row in rows:
-        same = row["wav"], row["prompt"]
+        same = tuple(row.get(key) for key in ("corpus", "task", "wav", "prompt"))
         if same in merged:
             merged[same]["references"] += row["references"]
         else:

@@ -136,6 +136,8 @@ class PengiBrain(sb.Brain):
             self.train_losses = losses
             if self.word_losses:
                 self.train_losses["word_loss"] = fmean(self.word_losses)
+            if getattr(self.train_set, "n_unreadable", 0):  # of this process
+                self.train_losses["unreadable_clips"] = self.train_set.n_unreadable
         elif stage == sb.Stage.VALID:
             self.log_epoch(epoch, losses, self.sample_answers())
             self.checkpointer.save_and_keep_only(

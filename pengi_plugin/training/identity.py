@@ -20,6 +20,7 @@ RUN_FILE = "run.json"
 CHANGEABLE = (
     *("output_folder", "save_folder", "data_folder", "export_folder", "data_root"),
     *("manifest_folder", "number_of_epochs", "num_workers", "precision"),
+    *("max_unreadable_share",),
     *("ckpt_interval_minutes", "ckpt_interval_steps", "n_sample_answer"),
     *("train_logger", "tensorboard_logger", "checkpointer", "epoch_counter"),
     *("valid_dataloader_opts", "eval_batch_size", "test_protocols", "search"),

@@ -25,6 +25,7 @@ from pengi_plugin.data.manifest import SPLITS, manifest_path, read_manifest
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, continue_from, load_pretrained
 from pengi_plugin.protocols.answer_log import fingerprint
+from pengi_plugin.protocols.rows import merge_references
 from pengi_plugin.protocols.session import Session, generated_answers
 from pengi_plugin.protocols.table import write_table
 from pengi_plugin.protocols.task_scores import score_tasks
@@ -117,7 +118,8 @@ def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:
     Arguments
     ---------
     hparams : dict
-        With ``model``, ``tasks``, ``task_weights``, ``pairs_per_clip`` and ``seed``.
+        With ``model``, ``tasks``, ``task_weights``, ``pairs_per_clip``,
+        ``max_unreadable_share`` and ``seed``.
     rows : dict
         ID -> manifest row.
     train : bool
@@ -134,6 +136,7 @@ def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:
         templates=extend(hparams["tasks"]),
         task_weights=hparams["task_weights"],
         seed=hparams["seed"],
+        max_unreadable_share=hparams["max_unreadable_share"],
         **(sampled if train else {}),
     )
     model["text_encoder"].check({pair["prompt"] for pair in dataset.pairs})
@@ -179,7 +182,8 @@ def fit(
     )
     brain.train_set = make_dataset(hparams, rows["train"], train=True)
     valid_set = make_dataset(hparams, rows["valid"])
-    make_dataset(hparams, rows["test"])
+    # All test rows are scored, so all their files must be there.
+    make_dataset({**hparams, "max_unreadable_share": 0.0}, rows["test"])
     if "word_head" in hparams["modules"]:
         counts = count_tokens(brain.train_set)
         hparams["modules"]["word_head"].weigh(counts, len(brain.train_set))
@@ -264,7 +268,7 @@ def test(hparams: dict, run_opts: Mapping, rows: dict[str, dict]) -> list[dict]:
         See ``pengi_plugin.protocols.task_scores.score_tasks``.
     """
     session = open_session(hparams, run_opts)
-    asked = with_texts(hparams, rows["test"])
+    asked = test_items(hparams, rows)
     table = score_tasks(
         session,
         asked,
@@ -312,6 +316,15 @@ def with_texts(hparams: dict, rows: dict[str, dict]) -> list[dict]:
         texts = {"prompt": prompt, "answer": answer, "references": references}
         found.append({**row, **texts})
     return found
+
+
+def test_items(hparams: dict, rows: dict[str, dict]) -> list[dict]:
+    """Return the test rows with their texts, as items that are searched once each.
+
+    Rows of a corpus that ask the same about a clip (five captions of it) are one
+    item, with the references of all.
+    """
+    return merge_references(with_texts(hparams, rows["test"]))
 
 
 def report_answers(path: Path, rows: list[dict], answers: list[str]) -> None:

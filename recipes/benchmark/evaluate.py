@@ -11,7 +11,6 @@ interrupted continues from the answers already written.
 
 import argparse
 import io
-import json
 import logging
 import os
 import sys
@@ -23,7 +22,7 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
 
-from pengi_plugin.data.manifest import RECORD, read_manifest
+from pengi_plugin.data.manifest import check_options, read_manifest
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.protocols.answer_log import fingerprint
 from pengi_plugin.protocols.benchmark import score_entry, unscored_line
@@ -70,10 +69,19 @@ def evaluate_set(name: str, entry: dict, session: Session, templates: dict):
 
 
 def prepare_set(entry: dict) -> list[str]:
-    """Make a set's manifests if they are absent and can be made; return the absent."""
+    """Make a set's manifests if they can be made, and return those that are absent.
+
+    Where its source is given, or a manifest is absent, they are prepared; that does
+    nothing if they are prepared already, from the same options.
+
+    Raises
+    ------
+    ValueError
+        If manifests that cannot be made anew were prepared with other options.
+    """
 
     def absent():
-        return [str(path) for path in entry["manifests"] if not Path(path).is_file()]
+        return [str(p) for p in entry["manifests"] if not manifest_file(p).is_file()]
 
     def prepare():  # an error raised on one process would leave the others waiting
         try:
@@ -81,34 +89,31 @@ def prepare_set(entry: dict) -> list[str]:
         except Exception as error:
             return f"{type(error).__name__}: {error}"
 
-    if absent() and "prepare" in entry and entry.get("source", "none") is not None:
+    if "prepare" not in entry:
+        return absent()
+    source = entry.get("source", "none")  # one without a source needs none
+    if source is not None and ("source" in entry or absent()):
         error = run_on_main(prepare)
         if error:
             raise RuntimeError(f"its preparation failed with {error}")
-    check_settings(entry)
+    for path in entry["manifests"]:
+        check_options(Path(path).parent, entry["prepare"].keywords)
     return absent()
 
 
-def check_settings(entry: dict) -> None:
-    """Raise ValueError if a set's manifests were made with other settings (folds)."""
-    asked = getattr(entry.get("prepare"), "keywords", {})
-    for folder in {Path(path).parent for path in entry["manifests"]}:
-        record = folder / RECORD
-        made = json.loads(record.read_text())["arguments"] if record.is_file() else {}
-        for name in sorted(asked.keys() & made.keys()):
-            if made[name] != asked[name]:
-                raise ValueError(
-                    f"{folder} was prepared with {name}={made[name]}, asked for is "
-                    f"{asked[name]}. Give that value, or another data_folder."
-                )
+def manifest_file(path: str) -> Path:
+    """Return a manifest's path, with ``.csv`` if that is there and ``.json`` is not."""
+    path = Path(path)
+    csv = path.with_suffix(".csv")
+    return csv if csv.is_file() and not path.is_file() else path
 
 
 def read_rows(manifests: list[str]) -> list[dict]:
     """Read manifests one after the other; each row also has its ``split``."""
     return [
-        {**row, "split": Path(path).stem}
-        for path in manifests
-        for row in read_manifest(path, Path(path).parent.name).values()
+        {**row, "split": path.stem}
+        for path in map(manifest_file, manifests)
+        for row in read_manifest(path, path.parent.name).values()
     ]
 
 

@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> list[dict]:
         run.export(hparams)
         run.test(hparams, run_opts, rows)
         sessions[f"{name}: {trained_on}"] = run.open_session(hparams, run_opts)
-    table = compare_captions(sessions, run.with_texts(hparams, rows["test"]))
+    table = compare_captions(sessions, run.test_items(hparams, rows))
     if if_main_process():
         print(write_table(table, folder))
     return table

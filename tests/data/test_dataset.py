@@ -229,6 +229,158 @@ def test_an_answer_longer_than_the_model_takes_is_named(rows):
         dataset.check_answers(6)
 
 
+def test_an_unknown_task_or_a_wrong_number_among_the_weights_is_named(rows):
+    with pytest.raises(ValueError, match=r"unknown tasks \['captions'\]; known are"):
+        make_dataset(rows, task_weights={"captions": 2.0})
+    for weight in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=f"of 'captioning' is {weight}; give a"):
+            make_dataset(rows, task_weights={"captioning": weight})
+    templates = extend({"bird": {"prompt": "which bird?", "answer": "{bird}"}})
+    make_dataset(rows, templates=templates, task_weights={"bird": 2.0})
+
+
+def test_a_row_of_weight_0_is_never_drawn(rows, ramp):
+    row = {"wav": str(ramp), "duration": 10.0, "corpus": "long", "caption": "x"}
+    rows["caption"] = {**row, "task": "captioning"}
+    weights = {"question_answering": 0, "sound_events": 0.0}
+    dataset = make_dataset(rows, pairs_per_clip=3, task_weights=weights)
+    assert [pair["id"] for pair in dataset.pairs] == ["caption"]
+    assert len(dataset) == 1  # the other clips have no row to draw
+    for epoch in range(20):
+        dataset.set_epoch(epoch)
+        assert [pair["id"] for pair in dataset[0]["pairs"]] == ["caption"]
+    with pytest.raises(ValueError, match=r"All 9 rows .* weight 0 .*'captioning'"):
+        make_dataset(rows, pairs_per_clip=1, task_weights={**weights, "captioning": 0})
+
+
+def test_no_rows_are_an_error():
+    with pytest.raises(ValueError, match="There are no rows"):
+        make_dataset({})
+
+
+# Files that cannot be read
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Twenty clips of two corpora, each of its own value and with a row of its own."""
+    rows = {}
+    for number in range(20):
+        wav = tmp_path / f"{number}.wav"
+        soundfile.write(wav, np.full(50, number / 100), 100, subtype="FLOAT")
+        row = {"wav": str(wav), "duration": 0.5, "corpus": "ab"[number % 2]}
+        row |= {"task": "captioning", "caption": "abcdefghijklmnopqrst"[number]}
+        rows[str(number)] = row
+    return rows
+
+
+def spoil(path, fault):
+    if fault == "missing":
+        path.unlink()
+    elif fault == "NaN":
+        soundfile.write(path, np.full(50, np.nan), 100, subtype="FLOAT")
+    elif fault == "no samples":
+        soundfile.write(path, np.zeros(0), 100)
+    else:
+        path.write_bytes({"empty": b"", "text": b"no audio"}[fault])
+
+
+def items(dataset, epochs=(1, 2, 3)):
+    """Return (number in the clip, ID of its row) of every item of some epochs."""
+    found = []
+    for epoch in epochs:
+        dataset.set_epoch(epoch)
+        for index in range(len(dataset)):
+            item = dataset[index]
+            (pair,) = item["pairs"]
+            found.append((round(100 * item["wav"][0].item()), int(pair["id"])))
+    return found
+
+
+@pytest.mark.parametrize("fault", ["missing", "empty", "text", "NaN", "no samples"])
+def test_a_file_that_cannot_be_read_is_replaced_by_another_of_its_corpus(
+    many, tmp_path, fault, caplog
+):
+    dataset = make_dataset(many, max_unreadable_share=0.05)
+    whole = items(dataset, epochs=range(20))
+    spoil(tmp_path / "4.wav", fault)
+    caplog.clear()
+    found = items(dataset, epochs=range(20))
+    replaced = [new for old, new in zip(whole, found, strict=True) if old != new]
+    assert [old for old, new in zip(whole, found, strict=True) if old != new] == [
+        (4, 4)
+    ] * 20
+    # The sound and the words are of one item, of the same corpus, and vary.
+    assert all(clip == row and row % 2 == 0 and row != 4 for clip, row in replaced)
+    assert len(set(replaced)) > 1
+    assert dataset.n_unreadable == 1
+    (record,) = caplog.records  # once, though it was met in 20 epochs
+    assert "row '4' cannot be read" in record.getMessage()
+    assert "(1 of 20 so far)" in record.getMessage()
+
+
+def test_a_run_that_is_resumed_replaces_a_file_by_the_same_ones(many, tmp_path):
+    first = make_dataset(many, max_unreadable_share=0.1)
+    for number in (4, 6):
+        spoil(tmp_path / f"{number}.wav", "missing")
+    whole_run = items(first, epochs=(1, 2, 3))
+    again = make_dataset(many, max_unreadable_share=0.1)
+    assert again.n_unreadable == 2
+    assert items(again, epochs=(3,)) == whole_run[-20:]
+
+
+def test_worker_processes_replace_as_the_main_process_does_and_count_together(
+    many, tmp_path, caplog
+):
+    datasets = [make_dataset(many, max_unreadable_share=0.1) for _ in range(2)]
+    for number in (4, 7):
+        spoil(tmp_path / f"{number}.wav", "text")
+    for epoch in (1, 2):
+        batches = []
+        for dataset, workers in zip(datasets, (0, 2), strict=True):
+            dataset.set_epoch(epoch)
+            loader = DataLoader(dataset, 4, collate_fn=PairBatch, num_workers=workers)
+            batches.append([batch.id for batch in loader])
+        assert batches[0] == batches[1]
+    assert [dataset.n_unreadable for dataset in datasets] == [2, 2]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_more_files_than_the_limit_that_cannot_be_read_are_an_error(
+    many, tmp_path, workers
+):
+    dataset = make_dataset(many, max_unreadable_share=0.1)
+    loader = DataLoader(dataset, 1, collate_fn=PairBatch, num_workers=workers)
+    for number in (4, 7, 9):
+        spoil(tmp_path / f"{number}.wav", "text")
+    with pytest.raises(
+        ValueError, match=r"3 of 20 clips .* max_unreadable_share=0\.1 .*\.wav"
+    ):
+        list(loader)
+
+
+def test_files_that_are_gone_before_the_start_count_for_the_limit(many, tmp_path):
+    for number in (4, 7, 9):
+        spoil(tmp_path / f"{number}.wav", "missing")
+    make_dataset(many, max_unreadable_share=0.15)
+    with pytest.raises(FileNotFoundError, match=r"3 of 20 .*4\.wav of row '4'"):
+        make_dataset(many, max_unreadable_share=0.1)
+
+
+def test_without_a_limit_a_file_that_cannot_be_read_is_an_error(many, tmp_path):
+    dataset = make_dataset(many)
+    spoil(tmp_path / "4.wav", "NaN")
+    with pytest.raises(ValueError, match=r"4\.wav has samples that are NaN"):
+        items(dataset)
+
+
+def test_only_a_file_is_replaced_not_an_error_of_the_program(many):
+    dataset = make_dataset(many, max_unreadable_share=0.5)
+    dataset.data["a: " + many["4"]["wav"]]["rows"] = [{"answer": None}]
+    with pytest.raises(TypeError, match="NoneType"):
+        items(dataset)
+
+
 # Batches
 
 
@@ -288,6 +440,33 @@ def test_corpora_are_mixed_by_their_shares_whatever_their_sizes(rows):
     assert counts.total() == 500 * 4
     assert counts[3] / counts.total() == pytest.approx(3 / 4, abs=0.04)
     assert counts[0] / counts.total() == pytest.approx(1 / 12, abs=0.03)
+
+
+def test_corpora_that_share_their_files_each_keep_their_share(tmp_path, rows, ramp):
+    for name in "abc":  # the same three clips, with questions
+        row = {"wav": rows[name]["wav"], "duration": 0.5, "corpus": "questions"}
+        row |= {"task": "question_answering", "question": "which?", "answer": name}
+        rows[f"{name}?"] = row
+    dataset = make_dataset(rows, pairs_per_clip=1)
+    assert len(dataset) == 7
+    shares = {"short": 0.3, "long": 0.1, "questions": 0.6}
+    sampler = make_sampler(dataset, shares)
+    counts = Counter()
+    for epoch in range(300):
+        sampler.set_epoch(epoch)
+        for index in sampler:
+            clip = dataset.data[dataset.data_ids[index]]
+            counts[clip["corpus"]] += 1
+            tasks = {pair["task"] for pair in clip["rows"]}
+            assert len(tasks) == 1  # of its own corpus only
+    for corpus, share in shares.items():
+        assert counts[corpus] / counts.total() == pytest.approx(share, abs=0.04)
+
+
+def test_shares_that_are_all_0_or_negative_are_refused(rows):
+    for shares in ({"short": 0, "long": 0}, {"short": 1.0, "long": -1.0}):
+        with pytest.raises(ValueError, match=r"Shares must be numbers from 0 .*'long'"):
+            make_sampler(make_dataset(rows), shares)
 
 
 def test_a_corpus_without_a_share_is_named(rows):

@@ -1,3 +1,4 @@
+import json
 import logging
 import os
 
@@ -8,6 +9,7 @@ import soundfile
 from pengi_plugin.data.manifest import (
     check_audio,
     check_files,
+    check_options,
     is_prepared,
     write_manifests,
 )
@@ -89,12 +91,108 @@ def test_what_is_left_out_is_listed_and_logged(tmp_path, caplog):
 
 def test_a_folder_is_prepared_for_the_same_arguments_only(tmp_path):
     arguments = {"seed": 1, "sizes": (2, 3)}
+    (tmp_path / "a.wav").write_text("a sound")
     assert not is_prepared(tmp_path, arguments)
-    write_manifests(tmp_path, SPLITS, "/data", arguments, {})
+    write_manifests(tmp_path, SPLITS, tmp_path, arguments, {})
     assert is_prepared(tmp_path, arguments)
     assert not is_prepared(tmp_path, {"seed": 2, "sizes": (2, 3)})
     (tmp_path / "valid.json").unlink()
     assert not is_prepared(tmp_path, arguments)
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """A prepared folder with one file, and three that were left out."""
+    paths = {name: tmp_path / "audio" / f"{name}.wav" for name in "abcd"}
+    (tmp_path / "audio").mkdir()
+    for name in "acd":
+        paths[name].write_text("a sound")
+    paths["d"].write_bytes(b"")
+    reasons = {"b": "missing", "c": "truncated after 1.00 s", "d": "empty file"}
+    left_out = {str(paths[name]): reason for name, reason in reasons.items()}
+    write_manifests(tmp_path, SPLITS, tmp_path / "audio", {}, left_out)
+    assert is_prepared(tmp_path, {})
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("a", lambda path: path.unlink()),
+        ("a", lambda path: path.write_bytes(b"")),
+        ("b", lambda path: path.write_text("a sound")),
+        ("c", lambda path: path.write_text("a whole sound")),
+        ("c", lambda path: path.unlink()),
+        ("d", lambda path: path.write_text("a sound")),
+    ],
+    ids=["gone", "emptied", "found again", "repaired", "thrown away", "filled"],
+)
+def test_files_that_came_or_went_make_a_preparation_stale(
+    prepared, tmp_path, name, change
+):
+    change(prepared[name])
+    assert not is_prepared(tmp_path, {})
+
+
+def test_a_file_of_the_same_size_that_was_mended_makes_a_preparation_stale(
+    prepared, tmp_path
+):
+    then = prepared["c"].stat()
+    prepared["c"].write_text("A SOUND")
+    os.utime(prepared["c"], ns=(then.st_atime_ns, then.st_mtime_ns + 10**9))
+    assert not is_prepared(tmp_path, {})
+
+
+def test_a_damaged_manifest_makes_a_preparation_stale(prepared, tmp_path):
+    whole = (tmp_path / "valid.json").read_text()
+    (tmp_path / "valid.json").write_text(whole[:-3])
+    assert not is_prepared(tmp_path, {})
+
+
+def test_a_record_of_an_older_version_makes_a_preparation_stale(prepared, tmp_path):
+    record = json.loads((tmp_path / "prepared.json").read_text())
+    del record["left_out"]
+    (tmp_path / "prepared.json").write_text(json.dumps(record))
+    assert not is_prepared(tmp_path, {})
+
+
+def test_other_options_that_were_interrupted_are_not_taken_for_the_old_ones(
+    prepared, tmp_path, monkeypatch
+):
+    """Otherwise the old record would stand beside new manifests."""
+
+    def fail_at_the_last_manifest(source, target):
+        if str(target).endswith("test.json"):
+            raise KeyboardInterrupt
+        rename(source, target)
+
+    rename = os.replace
+    monkeypatch.setattr(os, "replace", fail_at_the_last_manifest)
+    with pytest.raises(KeyboardInterrupt):
+        write_manifests(tmp_path, SPLITS, tmp_path / "audio", {"test_fold": 2}, {})
+    assert not is_prepared(tmp_path, {})
+    assert not is_prepared(tmp_path, {"test_fold": 2})
+
+
+def test_options_that_differ_from_those_of_the_record_are_named(tmp_path):
+    write_manifests(tmp_path, SPLITS, "/data", {"test_fold": 2, "seed": 0}, {})
+    check_options(tmp_path, {"test_fold": 2, "data_folder": None})
+    with pytest.raises(ValueError, match=r"prepared with test_fold=2, not 4\. Give"):
+        check_options(tmp_path, {"test_fold": 4})
+    check_options(tmp_path / "of your own", {"test_fold": 4})
+
+
+def test_a_flac_file_without_a_length_has_the_duration_of_its_samples(tmp_path):
+    path = tmp_path / "a.flac"
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 12000)
+    soundfile.write(path, noise, 8000)
+    content = bytearray(path.read_bytes())
+    # STREAMINFO: the low four bits of byte 21 and bytes 22 to 25 are the length.
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    path.write_bytes(content)
+    assert soundfile.info(path).frames > 1 << 60
+    assert check_audio(path) == (1.5, "")
 
 
 def test_an_interrupted_preparation_leaves_no_record(tmp_path, monkeypatch):

@@ -83,6 +83,19 @@ def test_what_can_be_used_is_written_and_the_rest_named(data, tmp_path, caplog):
     assert not is_prepared(folder, {"version": 2})
 
 
+def test_a_clip_that_was_not_found_and_is_there_now_is_prepared_again(data, tmp_path):
+    folder = tmp_path / "manifests"
+    write_corpus(TONES, [clip(data, "a"), clip(data, "lost")], data, folder, {})
+    assert is_prepared(folder, {})
+    (data / "notes.txt").write_text("no audio")
+    assert is_prepared(folder, {})
+    (data / "deep" / "lost.flac").write_text("a sound")
+    assert not is_prepared(folder, {})
+    write_corpus(TONES, [clip(data, "a")], data, folder, {})
+    (data / "one_more.wav").write_text("of no concern where all was found")
+    assert is_prepared(folder, {})
+
+
 def test_a_restricted_licence_is_named(data, tmp_path, caplog):
     from dataclasses import replace
 

@@ -6,11 +6,13 @@ import inspect
 import json
 import re
 import shutil
+from functools import partial
 
 import pytest
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 
+from pengi_plugin.data.manifest import is_prepared, write_manifests
 from pengi_plugin.training.hparams import read_hparams
 from tests.tone_model import ToneModel, write_tone
 
@@ -237,7 +239,7 @@ def test_manifests_that_were_made_with_other_settings_are_refused(
     )
     (line,) = command("birds")
     assert line["score"] is None
-    assert "was prepared with test_fold=2, asked for is 4" in line["note"]
+    assert "was prepared with test_fold=2, not 4" in line["note"]
 
 
 def test_without_a_choice_all_sets_are_scored(command):
@@ -362,3 +364,58 @@ def test_the_benchmark_renders_the_clips_of_the_main_job(benchmark, root, tmp_pa
     for path in ("pengi.yaml", "benchmark/general_midi.yaml"):
         text = (root / "hparams" / path).read_text()
         assert not re.search(r"n_(train|valid|test): *\d", text), path
+
+
+def test_a_csv_manifest_takes_the_place_of_a_json_one(command, tmp_path):
+    before = command("tones")
+    path = tmp_path / "tones" / "test.json"
+    rows = json.loads(path.read_text())
+    with path.with_suffix(".csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["ID", "wav", "duration", "task", "labels", "caption"])
+        for key, row in rows.items():
+            words = ",".join(row["labels"]), row.get("caption", "")
+            writer.writerow([key, row["wav"], row["duration"], row["task"], *words])
+    path.unlink()
+    assert command("tones") == before
+
+
+@pytest.fixture
+def folds(recipe, tmp_path):
+    """Return a function: options -> what ``prepare_set`` did, of a corpus in folds."""
+
+    def prepare_folds(data_folder, manifest_folder, test_fold):
+        if is_prepared(manifest_folder, {"test_fold": test_fold}):
+            return
+        row = {"wav": "{data_root}/a.wav", "fold": test_fold}
+        splits = {split: {"1": row} for split in ("train", "valid", "test")}
+        write_manifests(manifest_folder, splits, tmp_path, {"test_fold": test_fold}, {})
+
+    (tmp_path / "a.wav").write_text("a sound")
+
+    def prepare(source, test_fold):
+        manifests = tmp_path / "m"
+        prepare = partial(
+            prepare_folds,
+            data_folder=source,
+            manifest_folder=manifests,
+            test_fold=test_fold,
+        )
+        entry = {"prepare": prepare, "source": source}
+        absent = recipe.prepare_set({**entry, "manifests": [manifests / "test.json"]})
+        assert absent == []
+        return json.loads((manifests / "test.json").read_text())["1"]["fold"]
+
+    return prepare
+
+
+def test_another_fold_is_prepared_although_there_are_manifests(folds):
+    assert folds("data", 4) == 4
+    assert folds("data", 2) == 2
+
+
+def test_another_fold_that_cannot_be_prepared_is_refused(folds):
+    folds("data", 4)
+    assert folds(None, 4) == 4
+    with pytest.raises(ValueError, match="was prepared with test_fold=4, not 2"):
+        folds(None, 2)
