@@ -225,7 +225,7 @@ def test_another_run_in_the_folder_is_refused_and_the_first_stays_as_it_was(
 def test_a_run_on_other_rows_is_refused_with_their_numbers(
     main, finished, tones, tmp_path
 ):
-    arguments, folder, _ = finished
+    arguments, _, _ = finished
     fewer = shutil.copytree(tones, tmp_path / "fewer")
     rows = json.loads((fewer / "train.json").read_text())
     rows.popitem()
@@ -233,12 +233,20 @@ def test_a_run_on_other_rows_is_refused_with_their_numbers(
     other = [text.replace(str(tones), str(fewer)) for text in arguments]
     with pytest.raises(ValueError, match=r"train rows: '48 \(.*then, '47 \("):
         main(other)
+
+
+def test_a_run_goes_on_when_its_clips_and_its_folder_were_moved(
+    main, finished, tones, tmp_path
+):
+    arguments, folder, table = finished
     moved = shutil.copytree(tones, tmp_path / "moved")
-    text = "".join((moved / "train.json").read_text())
-    (moved / "train.json").write_text(text.replace(str(tones), str(moved)))
-    epochs = len(losses(folder))
-    main([text.replace(str(tones), str(moved)) for text in arguments])
-    assert len(losses(folder)) == epochs
+    for path in moved.glob("*.json"):
+        path.write_text(path.read_text().replace(str(tones), str(moved)))
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    given = [text.replace(str(tones), str(moved)) for text in arguments]
+    given = [text.replace(str(folder), str(copy)) for text in given]
+    assert main(given) == table
+    assert losses(copy) == losses(folder)
 
 
 def test_more_epochs_go_on_at_the_rates_of_a_run_of_that_length(
@@ -264,12 +272,14 @@ def test_more_epochs_go_on_at_the_rates_of_a_run_of_that_length(
     assert len(losses(tmp_path / "extended")) == 4
 
 
-def test_fewer_epochs_than_a_run_has_behind_it_are_told(main, finished, caplog):
-    arguments, _, table = finished
-    fewer = arguments.copy()
+def test_fewer_epochs_than_a_run_has_behind_it_are_told(main, finished, tmp_path):
+    arguments, folder, table = finished
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    fewer = [text.replace(str(folder), str(copy)) for text in arguments]
     fewer[fewer.index("--number_of_epochs") + 1] = "3"
     assert main(fewer) == table
-    assert "number_of_epochs is 3, but this run has 16 behind it" in caplog.text
+    log = (copy / "log.txt").read_text()
+    assert "number_of_epochs is 3, but this run has 16 behind it" in log
 
 
 def test_a_second_run_in_the_folder_is_refused_while_the_first_lives(
