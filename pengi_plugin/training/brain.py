@@ -7,7 +7,6 @@ second one for the audio encoder, see ``pengi_plugin.training.words``.
 
 import logging
 import math
-from statistics import fmean
 
 import speechbrain as sb
 import torch
@@ -15,6 +14,8 @@ from speechbrain.dataio.dataio import length_to_mask
 from speechbrain.utils.distributed import if_main_process
 from torch import Tensor
 from torch import distributed as dist
+
+from pengi_plugin.training.sums import EpochSums
 
 logger = logging.getLogger(__name__)
 
@@ -48,9 +49,15 @@ class PengiBrain(sb.Brain):
     progress = None
 
     #: Whether the losses of the update that is being gathered are finite, on this
-    #: process; updates that were skipped in this epoch, and the last ones in a row.
+    #: process, and how many updates in a row were skipped until now.
     is_finite = True
-    n_skipped = n_skipped_in_a_row = 0
+    n_skipped_in_a_row = 0
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.sums = EpochSums()
+        if self.checkpointer is not None:
+            self.checkpointer.add_recoverable("sums", self.sums, optional_load=True)
 
     def compute_forward(self, batch, stage):
         """Return the answers' token log-probabilities [pair, token], their mask
@@ -74,7 +81,8 @@ class PengiBrain(sb.Brain):
         log_probs, mask, embedding = outputs
         losses = -log_probs.sum(1)
         n_tokens = mask.sum(1)
-        self.note_losses(batch.task, losses.tolist(), n_tokens.tolist(), stage)
+        if stage != sb.Stage.TRAIN or losses.isfinite().all():
+            self.sums.add(batch.task, losses.tolist(), n_tokens.tolist())
         n_token = n_tokens.sum().to(losses.dtype)
         if stage == sb.Stage.TRAIN and self.distributed_launch:
             dist.all_reduce(n_token)
@@ -83,17 +91,9 @@ class PengiBrain(sb.Brain):
         if stage == sb.Stage.TRAIN and "word_head" in self.modules:
             word_loss = self.modules.word_head(embedding, batch.clip_tokens).mean()
             if word_loss.isfinite():
-                self.word_losses.append(word_loss.item())
+                self.sums.add_word(word_loss.item())
             loss = loss + self.hparams.word_loss_weight * word_loss
         return loss
-
-    def note_losses(self, tasks, losses, n_tokens, stage) -> None:
-        """Add each answer's loss to its task's; in training, finite ones only."""
-        for task, loss, n_token in zip(tasks, losses, n_tokens, strict=True):
-            if stage != sb.Stage.TRAIN or math.isfinite(loss):
-                totals = self.task_totals.setdefault(task, [0.0, 0.0])
-                totals[0] += loss
-                totals[1] += n_token
 
     def search(self, prefix: Tensor) -> list[str]:
         """Write one answer for each prefix [batch, 2 * n_prefix, d_model]."""
@@ -179,7 +179,7 @@ class PengiBrain(sb.Brain):
         """
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer_step += 1
-        self.n_skipped += 1
+        self.sums.n_skipped += 1
         self.n_skipped_in_a_row += 1
         logger.warning(
             "Update %d is skipped: its loss or gradient is not finite.",
@@ -222,10 +222,12 @@ class PengiBrain(sb.Brain):
 
     def on_stage_start(self, stage, epoch=None):
         """Begin the stage's sums anew, and tell the data set the epoch."""
-        self.task_totals: dict[str, list[float]] = {}
-        self.word_losses: list[float] = []  # of this process
-        if stage == sb.Stage.TRAIN and self.train_set is not None:
-            self.train_set.set_epoch(epoch)
+        if stage == sb.Stage.TRAIN:
+            self.sums.start()
+            if self.train_set is not None:
+                self.train_set.set_epoch(epoch)
+        else:
+            self.sums.clear()
         if self.progress is not None:
             self.progress.start_stage()
 
@@ -234,11 +236,11 @@ class PengiBrain(sb.Brain):
         losses = self.mean_losses()
         if stage == sb.Stage.TRAIN:
             self.train_losses = losses
-            if self.word_losses:
-                self.train_losses["word_loss"] = fmean(self.word_losses)
-            if self.n_skipped:
-                self.train_losses["skipped_updates"] = self.n_skipped
-            self.n_skipped = 0
+            word_loss, n_batch = self.sums.word
+            if n_batch:
+                self.train_losses["word_loss"] = word_loss / n_batch
+            if self.sums.n_skipped:
+                self.train_losses["skipped_updates"] = self.sums.n_skipped
         elif stage == sb.Stage.VALID:
             self.log_epoch(epoch, losses, self.sample_answers())
             if not math.isfinite(losses["loss"]):
@@ -256,10 +258,10 @@ class PengiBrain(sb.Brain):
 
     def mean_losses(self) -> dict[str, float]:
         """Return the loss per token of all processes, in all and per task."""
-        gathered = [self.task_totals]
+        gathered = [self.sums.tasks]
         if self.distributed_launch:
             gathered = [None] * dist.get_world_size()
-            dist.all_gather_object(gathered, self.task_totals)
+            dist.all_gather_object(gathered, self.sums.tasks)
         sums: dict[str, list[float]] = {}
         for totals in gathered:
             for task, (loss, n_token) in totals.items():

@@ -8,6 +8,8 @@ from speechbrain.nnet.schedulers import LinearWarmupScheduler
 from torch import nn
 
 from pengi_plugin.training.brain import PengiBrain
+from pengi_plugin.training.checkpoints import WholeCheckpointer
+from pengi_plugin.training.sums import EpochSums
 
 
 class Lookup(nn.Module):
@@ -138,7 +140,7 @@ def test_an_update_that_is_not_finite_is_skipped_counted_and_logged(
     update(brain, **wrong)
     assert parameter.item() == weight
     assert brain.optimizer.state[parameter] == state
-    assert (brain.optimizer_step, brain.n_skipped) == (2, 1)
+    assert (brain.optimizer_step, brain.sums.n_skipped) == (2, 1)
     assert parameter.grad is None
     assert "Update 2 is skipped" in caplog.text
     update(brain)
@@ -169,15 +171,36 @@ def test_a_loss_that_is_not_finite_spoils_the_update_it_is_gathered_for(brain):
     brain.step += 1
     brain.fit_batch(make_batch())
     assert brain.modules.pengi.scale.item() == 1.0
-    assert (brain.optimizer_step, brain.n_skipped) == (1, 1)
+    assert (brain.optimizer_step, brain.sums.n_skipped) == (1, 1)
 
 
-def test_the_logged_training_loss_is_of_finite_answers_validation_of_all(brain):
-    tasks, losses = ["a", "a", "b"], [1.0, math.nan, 3.0]
-    brain.note_losses(tasks, losses, [1, 1, 1], sb.Stage.TRAIN)
-    assert brain.mean_losses() == {"loss": 2.0, "loss_a": 1.0, "loss_b": 3.0}
-    brain.note_losses(tasks, losses, [1, 1, 1], sb.Stage.VALID)
-    assert math.isnan(brain.mean_losses()["loss"])
+def test_the_logged_training_loss_is_of_finite_batches_validation_of_all(brain):
+    bad = make_batch()
+    bad.answer_ids = (torch.full((3, 2), math.inf), torch.ones(3))
+    for stage, expected in ((sb.Stage.TRAIN, 13 / 4), (sb.Stage.VALID, math.inf)):
+        brain.on_stage_start(stage, 1)
+        for batch in (make_batch(), bad):
+            outputs = brain.compute_forward(batch, stage)
+            brain.compute_objectives(outputs, batch, stage)
+        assert brain.mean_losses()["loss"] == pytest.approx(expected)
+
+
+def test_sums_go_on_from_a_checkpoint_in_mid_epoch_and_only_there(tmp_path):
+    sums = EpochSums()
+    checkpointer = WholeCheckpointer(tmp_path, {"sums": sums})
+    sums.add(["a"], [0.1], [3])
+    sums.add_word(2.0)
+    sums.n_skipped = 1
+    for end_of_epoch, expected in ((False, {"a": [0.1, 3]}), (True, {})):
+        other = EpochSums()
+        checkpointer.save_and_keep_only(end_of_epoch=end_of_epoch)
+        WholeCheckpointer(tmp_path, {"sums": other}).recover_if_possible()
+        other.start()
+        assert other.tasks == expected
+        assert other.word == ([0.0, 0.0] if end_of_epoch else [2.0, 1])
+        assert other.n_skipped == int(not end_of_epoch)
+        other.start()
+        assert other.tasks == {}
 
 
 def test_two_accumulated_batches_make_one_update_of_their_mean_gradient(brain):
