@@ -13,11 +13,19 @@ def add_files(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--device", help="such as cpu or cuda:1; a GPU if there is one by default"
     )
+    command.add_argument(
+        "--precision",
+        choices=["auto", "fp32", "bf16"],
+        default="fp32",
+        help="auto takes bf16 where the device multiplies faster in it",
+    )
 
 
 def load_model(args: argparse.Namespace):
     """Load the model of a folder or hub name to a device."""
     from pengi_plugin.inference import AudioLanguageModel
 
-    run_opts = {"device": args.device} if args.device else None
+    run_opts = {"precision": args.precision}
+    if args.device:
+        run_opts["device"] = args.device
     return AudioLanguageModel.from_hparams(source=args.model, run_opts=run_opts)

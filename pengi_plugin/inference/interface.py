@@ -6,13 +6,16 @@ Everything is built by the ``hyperparams.yaml`` of a model's folder; see
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.interfaces import Pretrained
 from speechbrain.utils.data_utils import split_path
+from speechbrain.utils.distributed import infer_device
 from speechbrain.utils.fetching import fetch
+from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor
 
 from pengi_plugin.data.audio import (
@@ -27,6 +30,7 @@ from pengi_plugin.inference.classify import CLASSIFY_PROMPT, text_embeddings
 from pengi_plugin.inference.files import DESCRIBE_PROMPTS, FileAnswer
 from pengi_plugin.inference.texts import append_texts, broadcast_texts
 from pengi_plugin.lobes.packed import pack_linears
+from pengi_plugin.precision import choose_precision
 from pengi_plugin.pretrained.folder import (
     HPARAMS_FILE,
     find_folder,
@@ -61,7 +65,9 @@ class AudioLanguageModel(Pretrained):
     hparams : dict
         The rest of the model's YAML.
     run_opts : dict
-        Such as ``{"device": "cuda", "precision": "bf16"}``.
+        Such as ``{"device": "cuda", "precision": "bf16"}``. ``"precision": "auto"``
+        takes bf16 where the device multiplies faster in it. The default is fp32
+        everywhere, in which the answers are those of the released code.
     freeze_params : bool
         Whether to switch to evaluation mode without gradients.
 
@@ -103,6 +109,7 @@ class AudioLanguageModel(Pretrained):
             )
         normalizer = AudioNormalizer(sample_rate=hparams["sample_rate"])
         hparams = {"audio_normalizer": normalizer} | hparams
+        run_opts = _with_precision(run_opts)
         super().__init__(modules, hparams, run_opts, freeze_params)
         if freeze_params and self.device_type == "cpu":
             pack_linears(self.mods.pengi)  # faster; the weights do not change
@@ -403,6 +410,16 @@ def _local_path(path, savedir=None) -> str:
         if savedir is None:
             return str(found)
     return str(fetch(file, source=source, savedir=savedir))
+
+
+def _with_precision(run_opts: Mapping | None) -> RunOptions | None:
+    """Return run options with the precision that ``auto`` means on their device."""
+    if isinstance(run_opts, dict):
+        run_opts = RunOptions.from_dictionary(run_opts)
+    if run_opts is None or "precision" not in run_opts.overridden_args:
+        return run_opts
+    device = run_opts.device or infer_device()
+    return replace(run_opts, precision=choose_precision(run_opts.precision, device))
 
 
 def _full(wavs: Tensor) -> Tensor:

@@ -74,10 +74,11 @@ class FrozenPromptEncoder(nn.Module):
         """
         found = {prompt: self._cache.get(prompt) for prompt in prompts}
         new = [prompt for prompt, embedding in found.items() if embedding is None]
-        if new:
-            ids = [self._tokenize(prompt) for prompt in new]
-            with torch.autocast(self.device.type, enabled=False):
-                found.update(zip(new, self.encode_ids(ids)))
+        with torch.autocast(self.device.type, enabled=False):
+            for prompt in new:
+                # One by one: in a batch, rounding depends on the other prompts, and
+                # a training that was interrupted meets them in other company.
+                found[prompt] = self.encode_ids([self._tokenize(prompt)])[0]
         for prompt, embedding in found.items():
             self._cache[prompt] = embedding
             self._cache.move_to_end(prompt)

@@ -36,7 +36,8 @@ def export_run(
     """Write a folder with the model that a run has trained, at its best.
 
     Its weights are those of the checkpoint with the lowest validation loss (or the
-    newest, if none has a loss). A checkpoint that was cut off is passed over.
+    newest without, as in mid-epoch, if none has one). A checkpoint that was cut off is
+    passed over.
 
     Arguments
     ---------
@@ -132,17 +133,20 @@ def load_checkpoint(pengi: nn.Module, save_folder: Path) -> None:
     Raises
     ------
     FileNotFoundError
-        If there is no whole checkpoint.
+        If there is no whole checkpoint, or every loss is NaN or infinite.
     ValueError
         If it holds no model, or another one.
     """
     is_there = save_folder.is_dir()
     checkpointer = WholeCheckpointer(save_folder) if is_there else None
     checkpoint = checkpointer and (
-        checkpointer.find_checkpoint(min_key="loss") or checkpointer.find_checkpoint()
+        checkpointer.find_checkpoint(min_key="loss")
+        or checkpointer.find_checkpoint(ckpt_predicate=lambda c: "loss" not in c.meta)
     )
     if checkpoint is None:
-        raise FileNotFoundError(f"{save_folder} holds no whole checkpoint.")
+        raise FileNotFoundError(
+            f"{save_folder} holds no whole checkpoint with a finite validation loss."
+        )
     pengi.load_trained_state(trained_state(checkpoint))
 
 

@@ -11,15 +11,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pengi_plugin.storage.atomic import write_file
+from pengi_plugin.training.checkpoints import FOLDERS
 
 #: Written into the folder of the checkpoints when a run starts for the first time.
 RUN_FILE = "run.json"
 
 #: Settings that may change while a run goes on: where things are, how fast it goes,
-#: what is printed, how it is tested, and how long it trains.
+#: what is printed, how it is tested, and how long it trains (`total_steps` and
+#: `cooldown` of a schedule follow from that).
 CHANGEABLE = (
     *("output_folder", "save_folder", "data_folder", "export_folder", "data_root"),
-    *("manifest_folder", "number_of_epochs", "num_workers", "precision"),
+    *("manifest_folder", "tokenizer_file", "num_workers", "precision"),
+    *("number_of_epochs", "total_steps", "cooldown", "nonfinite_patience"),
     *("max_unreadable_share",),
     *("ckpt_interval_minutes", "ckpt_interval_steps", "n_sample_answer"),
     *("train_logger", "tensorboard_logger", "checkpointer", "epoch_counter"),
@@ -81,45 +84,49 @@ def rows_digest(rows: Iterable[Mapping], without: Iterable[str] = ("wav",)) -> s
     return total.hexdigest()[:16]
 
 
-def check_same_run(folder: str | Path, settings: Mapping[str, object]) -> None:
+def check_same_run(folder: str | Path, part: str, values: Mapping[str, object]) -> None:
     """Write down what a run is, or compare it with what is written there.
+
+    A folder without a checkpoint holds no run yet: what is written is replaced.
 
     Arguments
     ---------
     folder : str
         Of the checkpoints; made if it is not there.
-    settings : dict
+    part : str
+        What the values are of, such as ``settings``; each part is compared alone.
+    values : dict
         Name -> plain value.
 
     Raises
     ------
     ValueError
-        If the folder holds a run with other settings; names them.
+        If the folder holds a run with other values; names them.
 
     Example
     -------
     >>> folder = getfixture("tmp_path")
-    >>> check_same_run(folder, {"lr": 0.1})
-    >>> check_same_run(folder, {"lr": 0.2})  # doctest: +ELLIPSIS
+    >>> check_same_run(folder, "settings", {"lr": 0.1})
+    >>> (folder / "CKPT+1").mkdir()
+    >>> check_same_run(folder, "settings", {"lr": 0.2})  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ValueError: ...lr: 0.1 then, 0.2 now...
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / RUN_FILE
-    settings = json.loads(json.dumps(dict(settings)))
-    if not path.exists():
-        write_file(path, json.dumps(settings, indent=1, sort_keys=True) + "\n")
+    values = json.loads(json.dumps(dict(values)))
+    run = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if part not in run or not any(folder.glob(FOLDERS)):
+        run[part] = values
+        write_file(path, json.dumps(run, indent=1, sort_keys=True) + "\n")
         return
-    before = json.loads(path.read_text(encoding="utf-8"))
-    pairs = {
-        name: (before.get(name, "absent"), settings.get(name, "absent"))
-        for name in sorted(before.keys() | settings.keys())
-    }
+    before = run[part]
     changed = [
-        f"{name}: {old!r} then, {new!r} now"
-        for name, (old, new) in pairs.items()
-        if old != new
+        f"{name}: {before.get(name, 'absent')!r} then, "
+        f"{values.get(name, 'absent')!r} now"
+        for name in sorted(before.keys() | values.keys())
+        if before.get(name, "absent") != values.get(name, "absent")
     ]
     if changed:
         more = len(changed) - MAX_LISTED

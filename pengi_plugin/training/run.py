@@ -10,7 +10,9 @@ from pathlib import Path
 
 import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml, resolve_references
+from ruamel.yaml import YAML
 from speechbrain.utils.distributed import (
+    ddp_broadcast,
     ddp_init_group,
     if_main_process,
     infer_device,
@@ -23,6 +25,7 @@ from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset, make_sampler
 from pengi_plugin.data.manifest import SPLITS, manifest_path, read_manifest
 from pengi_plugin.inference import AudioLanguageModel
+from pengi_plugin.precision import choose_precision
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, continue_from, load_pretrained
 from pengi_plugin.protocols.answer_log import fingerprint
 from pengi_plugin.protocols.rows import merge_references
@@ -30,21 +33,34 @@ from pengi_plugin.protocols.session import Session, generated_answers
 from pengi_plugin.protocols.table import write_table
 from pengi_plugin.protocols.task_scores import score_tasks
 from pengi_plugin.storage.atomic import write_file
+from pengi_plugin.storage.lock import hold_folder
 from pengi_plugin.tasks import apply, extend
 from pengi_plugin.training.brain import PengiBrain
+from pengi_plugin.training.checkpoints import remove_unfinished
 from pengi_plugin.training.export import export_run
 from pengi_plugin.training.hparams import read_hparams
+from pengi_plugin.training.identity import check_same_run, flat_settings, rows_digest
+from pengi_plugin.training.progress import Progress
+from pengi_plugin.training.schedule import (
+    check_updates,
+    count_processes,
+    count_updates,
+)
 from pengi_plugin.training.words import add_clip_tokens, count_tokens
 
 #: Answers that ``test`` prints.
 N_PRINTED = 12
+
+#: Options that make a run shorter when they are lowered, where its YAML has them.
+SHORTER = ("number_of_epochs", "n_train")
 
 
 def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
     """Do all that a recipe does before it reads data.
 
     Joins the processes of ``torchrun``, builds the objects of the YAML, makes the
-    output folder with its log and the resolved YAML, and loads the weights of
+    output folder with its log and the resolved YAML, holds it until the process ends,
+    chooses the precision where it is ``auto``, and loads the weights of
     ``pretrained_folder`` and ``audio_encoder_init`` where the YAML names them.
 
     Arguments
@@ -62,18 +78,24 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
 
     Raises
     ------
+    BlockingIOError
+        If another process trains in the output folder.
     FileNotFoundError
         If the YAML, ``pretrained_folder`` or ``audio_encoder_init`` is not there.
     ValueError
-        If a placeholder is not filled, or weights do not fit the model.
+        If a placeholder is not filled, weights do not fit the model, or the output
+        folder holds a run with other settings.
     """
     hparams_file, run_opts, overrides = sb.parse_arguments(list(arguments))
     if not distributed.is_initialized():  # a recipe may load several runs
         ddp_init_group(run_opts)
     overrides = continue_from(overrides, read_hparams(hparams_file).getvalue())
     hparams = load_hyperpyyaml(read_hparams(hparams_file), overrides)
-    sb.create_experiment_directory(hparams["output_folder"])
     resolved = resolve_references(read_hparams(hparams_file), overrides).read()
+    settings = settings_of(resolved, run_opts)
+    run_on_main(claim, args=[hparams, settings])
+    sb.create_experiment_directory(hparams["output_folder"])
+    settle_precision(hparams, run_opts)
     path = Path(hparams["output_folder"], HPARAMS_FILE)
     header = f"# {hparams_file} as it was run.\n# yamllint disable\n"
     run_on_main(write_file, args=[path, header + resolved])
@@ -82,6 +104,38 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
     if hparams.get("audio_encoder_init"):
         load_clap(hparams["model"]["audio_encoder"], hparams["audio_encoder_init"])
     return hparams, run_opts
+
+
+def settings_of(
+    resolved: str, run_opts: sb.utils.run_opts.RunOptions
+) -> dict[str, object]:
+    """Return what a run is, as its YAML and command line say."""
+    settings = flat_settings(YAML().load(resolved))
+    given = run_opts.overridden_args & settings.keys()
+    settings |= {name: run_opts[name] for name in given}  # SpeechBrain lets them win
+    return settings | {"processes": count_processes()}
+
+
+def claim(hparams: Mapping, settings: Mapping[str, object]) -> None:
+    """Take the run's folder, if no process has it and no other run is in it."""
+    hold_folder(hparams["output_folder"])
+    check_same_run(hparams["save_folder"], "settings", settings)
+    remove_unfinished(hparams["save_folder"])
+
+
+def settle_precision(hparams: dict, run_opts: sb.utils.run_opts.RunOptions) -> None:
+    """Replace ``auto`` by what is fastest on the run's device, for all processes.
+
+    The command line's ``--precision`` comes before the YAML's; of a slow one the log
+    warns. Without an ``eval_precision``, validation is in fp32.
+    """
+    device = run_opts.get("device") or infer_device()
+    for name in ("precision", "eval_precision"):
+        is_given = name in run_opts.overridden_args
+        asked = run_opts[name] if is_given else hparams.get(name)
+        if asked is not None:
+            chosen = choose_precision(asked, device) if if_main_process() else None
+            hparams[name] = ddp_broadcast(chosen)
 
 
 def prepare(hparams: dict) -> dict[str, dict]:
@@ -154,7 +208,8 @@ def fit(
 ) -> sb.Brain:
     """Train; resume from the newest checkpoint if there is one.
 
-    The rows of all splits are checked before training starts.
+    The rows of all splits are checked before training starts. With more epochs than a
+    run had before, it goes on with the learning rates of a run of its new length.
 
     Arguments
     ---------
@@ -171,7 +226,13 @@ def fit(
     -------
     brain : speechbrain.Brain
         Trained; holds the newest weights, which need not be the best.
+
+    Raises
+    ------
+    ValueError
+        If the run would make no update, or its folder holds a run on other rows.
     """
+    run_on_main(check_same_run, args=[hparams["save_folder"], "rows", describe(rows)])
     hparams["tensorboard_logger"] = hparams["tensorboard_logger"]()
     brain = brain_class(
         hparams["modules"],
@@ -201,13 +262,16 @@ def fit(
         loader["batch_size"],
         hparams["number_of_epochs"],
         brain.grad_accumulation_factor,
-        distributed.get_world_size() if distributed.is_initialized() else 1,
+        count_processes(),
         loader["drop_last"],
     )
+    check_updates(n_update, brain.grad_accumulation_factor, hparams)
     # One more, so that the last update's rate is not 0.
     brain.hparams.lr_annealing = hparams["lr_annealing"](
         num_training_steps=n_update + 1
     )
+    shorter = {name: hparams[name] for name in SHORTER if name in hparams}
+    brain.progress = Progress(n_update, hparams["number_of_epochs"], shorter)
     brain.sample_batch = sample_rows(valid_set, hparams["n_sample_answer"])
     brain.fit(
         hparams["epoch_counter"],
@@ -220,6 +284,16 @@ def fit(
         },
     )
     return brain
+
+
+def describe(rows: Mapping[str, Mapping]) -> dict[str, str]:
+    """Return split -> number of rows and their digest."""
+    return {
+        f"{split} rows": f"{len(some)} ("
+        + rows_digest({"id": row_id, **row} for row_id, row in some.items())
+        + ")"
+        for split, some in rows.items()
+    }
 
 
 def sample_rows(dataset: ClipDataset, n_clip: int) -> PairBatch | None:
@@ -338,25 +412,3 @@ def report_answers(path: Path, rows: list[dict], answers: list[str]) -> None:
     for row in answered[:: max(1, len(answered) // N_PRINTED)]:
         prompt, answer, reference = row["prompt"], row["answer"], row["references"][0]
         print(f"{prompt} -> {answer} (reference: {reference})")
-
-
-def count_updates(
-    n_rows: int,
-    batch_size: int,
-    n_epoch: int,
-    grad_accumulation_factor: int = 1,
-    n_process: int = 1,
-    drop_last: bool = False,
-) -> int:
-    """Return the number of optimizer updates of a whole run.
-
-    SpeechBrain drops the gradients left over at an epoch's end.
-
-    Example
-    -------
-    >>> count_updates(n_rows=100, batch_size=8, n_epoch=3, grad_accumulation_factor=4)
-    9
-    """
-    per_process = -(-n_rows // n_process)
-    n_batch = per_process // batch_size if drop_last else -(-per_process // batch_size)
-    return n_epoch * (n_batch // grad_accumulation_factor)

@@ -93,6 +93,27 @@ def count_clips(monkeypatch):
     return n_clips
 
 
+@pytest.mark.parametrize(
+    ("options", "computed"),
+    [([], "fp32"), (["--precision", "bf16"], "bf16"), (["--precision=auto"], "bf16")],
+)
+def test_the_precision_reaches_the_model(
+    capsys, command, recordings, options, computed, monkeypatch
+):
+    words, _ = command
+    monkeypatch.setattr("pengi_plugin.precision.bf16_speedup", lambda: 4.0)
+    loaded, load = [], AudioLanguageModel.from_hparams
+    monkeypatch.setattr(
+        AudioLanguageModel,
+        "from_hparams",
+        lambda **given: loaded.append(load(**given)) or loaded[-1],
+    )
+    file = recordings / "a.wav"
+    status, _, _ = run(capsys, *words, "--json", *options, "--", file)
+    assert status == 0
+    assert [model.precision for model in loaded] == [computed]
+
+
 def test_every_command_answers_in_batches_and_in_the_order_given(
     capsys, command, recordings, monkeypatch
 ):

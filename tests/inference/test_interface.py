@@ -9,6 +9,7 @@ import torch
 from speechbrain.inference.ASR import EncoderDecoderASR
 from speechbrain.utils.fetching import FetchFrom, FetchSource
 
+from pengi_plugin import precision
 from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
 from pengi_plugin.decoders.sampling import PrefixSampler
@@ -228,6 +229,42 @@ def test_loading_faults_are_shown(convert_golden, tmp_path):
         AudioLanguageModel.from_hparams(source=tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no file or folder .*absent"):
         AudioLanguageModel.from_hparams(source=tmp_path / "absent")
+
+
+# Precision
+
+
+@pytest.fixture
+def embed_at(tiny_folder, noise):
+    """Return a function: run options -> their precision and an audio embedding."""
+    wavs = torch.from_numpy(noise(1.0))[None]
+
+    def embed(**run_opts):
+        run_opts = {"device": "cpu", **run_opts}
+        model = AudioLanguageModel.from_hparams(tiny_folder, run_opts=run_opts)
+        return model.precision, model.encode_audio(wavs, torch.ones(1))
+
+    return embed
+
+
+@pytest.mark.parametrize(("ratio", "chosen"), [(4.0, "bf16"), (0.01, "fp32")])
+def test_auto_computes_in_what_is_fast_on_the_device(
+    embed_at, ratio, chosen, monkeypatch
+):
+    monkeypatch.setattr(precision, "bf16_speedup", lambda: ratio)
+    name, embedding = embed_at(precision="auto")
+    assert name == chosen
+    _, expected = embed_at(precision=chosen)
+    assert torch.equal(embedding, expected)
+
+
+def test_the_default_is_fp32_where_bf16_is_fast_too(embed_at, monkeypatch):
+    monkeypatch.setattr(precision, "bf16_speedup", lambda: 4.0)
+    name, embedding = embed_at()
+    assert name == "fp32"
+    rounded = embed_at(precision="auto")[1].float()
+    torch.testing.assert_close(embedding, rounded, rtol=0, atol=0.05)
+    assert not torch.equal(embedding, rounded)
 
 
 @pytest.fixture

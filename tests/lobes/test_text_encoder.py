@@ -1,5 +1,6 @@
 import pytest
 import torch
+from hyperpyyaml import load_hyperpyyaml
 
 from pengi_plugin.lobes.prefix_lm import PrefixLM
 from pengi_plugin.lobes.text_encoder import (
@@ -70,6 +71,19 @@ def test_each_distinct_prompt_is_encoded_once():
     again = encoder(["dog", "rain"])
     assert len(seen) == 2
     torch.testing.assert_close(first[[1, 0]], again)
+
+
+def test_a_prompt_has_the_same_bits_in_any_company(root):
+    # Of real width: in a batch, the sums of a product are rounded in another order.
+    with open(root / "hparams" / "model" / "mini.yaml") as file:
+        encoder = load_hyperpyyaml(file)["text_encoder"]
+    prompts = [f"question: is there a {name} in it?" for name in ("harp", "dog", "gun")]
+    prompts += ["generate audio caption", "music analysis", "this is a sound of"]
+    prompts += [f"question: what comes after {n}?" for n in range(20)]
+    together = encoder(prompts)
+    encoder.clear_cache()
+    alone = torch.stack([encoder([prompt])[0] for prompt in prompts])
+    assert torch.equal(together, alone)
 
 
 def test_loading_weights_drops_embeddings_of_the_old_ones():

@@ -1,11 +1,13 @@
 """The main job on tones: what it learns, writes, exports and scores."""
 
 import csv
+import errno
 import json
 import re
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -200,6 +202,192 @@ def test_answers_are_kept_apart_by_the_weights_that_gave_them(tiny_folder, tmp_p
     other = run.open_session(hparams, {"device": "cpu"})
     assert first.folder == again.folder != other.folder
     assert first.settings == again.settings != other.settings
+
+
+# A folder is one run's
+
+
+def test_another_run_in_the_folder_is_refused_and_the_first_stays_as_it_was(
+    main, finished
+):
+    arguments, folder, _ = finished
+    kept = ("hyperparams.yaml", "test_scores.md", "train_log.txt", "save/run.json")
+    before = {name: (folder / name).read_text() for name in kept}
+    other = arguments.copy()
+    other[other.index("--lr") + 1] = "0.01"
+    with pytest.raises(ValueError, match=r"another run \(.*lr: 0.02 then, 0.01 now"):
+        main(other)
+    with pytest.raises(ValueError, match=r"max_grad_norm: 1.0 then, 2.0 now"):
+        main([*arguments, "--max_grad_norm", "2.0"])
+    assert before == {name: (folder / name).read_text() for name in kept}
+
+
+def test_a_run_on_other_rows_is_refused_with_their_numbers(
+    main, finished, tones, tmp_path
+):
+    arguments, _, _ = finished
+    fewer = shutil.copytree(tones, tmp_path / "fewer")
+    rows = json.loads((fewer / "train.json").read_text())
+    rows.popitem()
+    (fewer / "train.json").write_text(json.dumps(rows))
+    other = [text.replace(str(tones), str(fewer)) for text in arguments]
+    with pytest.raises(ValueError, match=r"train rows: '48 \(.*then, '47 \("):
+        main(other)
+
+
+def test_a_run_goes_on_when_its_clips_and_its_folder_were_moved(
+    main, finished, tones, tmp_path
+):
+    arguments, folder, table = finished
+    moved = shutil.copytree(tones, tmp_path / "moved")
+    for path in moved.glob("*.json"):
+        path.write_text(path.read_text().replace(str(tones), str(moved)))
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    given = [text.replace(str(tones), str(moved)) for text in arguments]
+    given = [text.replace(str(folder), str(copy)) for text in given]
+    assert main(given) == table
+    assert losses(copy) == losses(folder)
+
+
+def test_more_epochs_go_on_at_the_rates_of_a_run_of_that_length(
+    main, arguments, tmp_path, monkeypatch
+):
+    rates = []
+    true_update = PengiBrain.update_is_finite
+
+    def note_rate(brain):
+        rates.append((brain.optimizer_step + 1, brain.optimizer.param_groups[0]["lr"]))
+        return true_update(brain)
+
+    monkeypatch.setattr(PengiBrain, "update_is_finite", note_rate)
+    main(arguments("long", number_of_epochs=4))
+    whole = dict(rates)
+    rates.clear()
+    main(arguments("extended", number_of_epochs=2))
+    rates.clear()
+    main(arguments("extended", number_of_epochs=4))
+    assert len(whole) == 24
+    assert rates == [(update, whole[update]) for update in range(13, 25)]
+    assert min(rate for _, rate in rates) > 0
+    assert len(losses(tmp_path / "extended")) == 4
+
+
+def test_fewer_epochs_than_a_run_has_behind_it_are_told(main, finished, tmp_path):
+    arguments, folder, table = finished
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    fewer = [text.replace(str(folder), str(copy)) for text in arguments]
+    fewer[fewer.index("--number_of_epochs") + 1] = "3"
+    assert main(fewer) == table
+    log = (copy / "log.txt").read_text()
+    assert "number_of_epochs is 3, but this run has 16 behind it" in log
+
+
+def test_a_second_run_in_the_folder_is_refused_while_the_first_lives(
+    arguments, run_script, main, tmp_path
+):
+    given = arguments(number_of_epochs=2000)
+    first = run_script(given)
+    try:
+        limit = time.monotonic() + 120
+        while not (tmp_path / "run" / "train_log.txt").exists():
+            assert first.poll() is None, first.communicate()[0][-3000:]
+            assert time.monotonic() < limit
+            time.sleep(0.1)
+        with pytest.raises(BlockingIOError, match=f"process {first.pid} on"):
+            main(given)
+    finally:
+        first.kill()
+        first.communicate()
+
+
+# Runs that cannot go well
+
+
+def test_too_few_clips_for_an_update_are_told_before_training(
+    main, arguments, tmp_path
+):
+    with pytest.raises(ValueError, match=r"no update.*batch_size=25"):
+        main(arguments(batch_size=25))
+    with pytest.raises(ValueError, match=r"no update.*grad_accumulation_factor=7"):
+        main([*arguments(), "--grad_accumulation_factor", "7"])
+    assert not (tmp_path / "run" / "train_log.txt").exists()
+
+
+def test_a_full_disk_stops_the_run_and_the_newest_good_checkpoint_goes_on(
+    main, arguments, tmp_path, monkeypatch
+):
+    given = arguments(number_of_epochs=3)
+    true_save, saved = torch.save, []
+
+    def fill(state, path, *rest):
+        saved.append(path)
+        if len(saved) > n_fitting:
+            Path(path).write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return true_save(state, path, *rest)
+
+    n_fitting = float("inf")
+    monkeypatch.setattr(torch, "save", fill)
+    main(arguments("counted", number_of_epochs=1))
+    n_fitting = len(saved) + 1  # the second checkpoint is cut off
+    saved.clear()
+    with pytest.raises(OSError, match=r"No space left on device.*is whole"):
+        main(given)
+    (kept,) = (tmp_path / "run" / "save").glob("CKPT*")
+    assert (kept / "WHOLE").exists()
+    assert not (tmp_path / "run" / "model").exists()
+    monkeypatch.setattr(torch, "save", true_save)
+    main(given)
+    assert len(losses(tmp_path / "run")) == 4  # the second epoch was logged twice
+    load_folder(tmp_path / "run" / "model")
+
+
+def test_a_run_whose_updates_are_never_finite_stops_and_keeps_its_weights(
+    main, arguments, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        PengiBrain,
+        "compute_objectives",
+        lambda brain, outputs, batch, stage: outputs[0].sum() * float("nan"),
+    )
+    with pytest.raises(FloatingPointError, match="4 updates in a row"):
+        main(arguments())
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_validation_loss_of_nan_is_never_exported(
+    main, arguments, tmp_path, monkeypatch
+):
+    true_losses = PengiBrain.mean_losses
+
+    def nan_after_the_first(brain):
+        found = true_losses(brain)
+        wrong = (
+            {"loss": float("nan")} if brain.hparams.epoch_counter.current > 1 else {}
+        )
+        return found | wrong
+
+    monkeypatch.setattr(PengiBrain, "mean_losses", nan_after_the_first)
+    main(arguments(number_of_epochs=3, lr=0.05))
+    first, newest = (
+        torch.load(path / "pengi.ckpt", weights_only=True)
+        for path in sorted((tmp_path / "run" / "save").glob("CKPT*"))
+    )
+    exported = load_file(tmp_path / "run" / "model" / "audio_mapper.safetensors")
+    for name, value in exported.items():
+        assert torch.equal(first[f"audio_mapper.{name}"], value)
+    assert any(not torch.equal(first[name], newest[name]) for name in first)
+
+
+def test_a_run_says_how_long_it_will_take_and_what_makes_it_shorter(
+    main, arguments, tmp_path
+):
+    main(arguments(number_of_epochs=4))
+    log = (tmp_path / "run" / "log.txt").read_text()
+    (line,) = re.findall(r"Training takes .*", log)
+    assert "4 updates of " in line
+    assert "1 validations of" in line
+    assert "--number_of_epochs (now 4)" in line
 
 
 # Manifests

@@ -1,3 +1,4 @@
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +8,8 @@ from speechbrain.nnet.schedulers import LinearWarmupScheduler
 from torch import nn
 
 from pengi_plugin.training.brain import PengiBrain
-from pengi_plugin.training.run import count_updates
+from pengi_plugin.training.checkpoints import WholeCheckpointer
+from pengi_plugin.training.sums import EpochSums
 
 
 class Lookup(nn.Module):
@@ -24,7 +26,7 @@ class Lookup(nn.Module):
 
 
 class Epoch:
-    current = 1
+    current = limit = 1
 
 
 @pytest.fixture
@@ -103,6 +105,104 @@ def test_the_learning_rate_warms_up_and_ends_near_zero_over_all_updates(brain):
     assert rates[-1] > 0
 
 
+def test_the_rates_of_a_run_that_goes_on_are_those_of_its_new_length(brain):
+    brain.hparams.lr_annealing = LinearWarmupScheduler(0.1, 2, 21)
+    brain.optimizer_step = 10  # as a checkpoint of the shorter run has it
+    rates = []
+    for _ in range(10):
+        brain.modules.pengi.scale.grad = torch.tensor(0.0)
+        brain.optimizers_step()
+        rates.append(brain.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.1 * (21 - step) / 19 for step in range(11, 21)])
+
+
+def update(brain, gradient=1.0, loss=1.0):
+    """Make an update of the one weight, with momentum and weight decay."""
+    brain.modules.pengi.scale.grad = torch.tensor(gradient)
+    brain.check_loss_isfinite(torch.tensor(loss))
+    brain.optimizers_step()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"gradient": math.nan}, {"gradient": math.inf}, {"loss": math.nan}],
+    ids=str,
+)
+def test_an_update_that_is_not_finite_is_skipped_counted_and_logged(
+    brain, wrong, caplog
+):
+    parameter = brain.modules.pengi.scale
+    brain.optimizer = torch.optim.AdamW([parameter], 0.1)
+    brain.optimizers_dict = {"opt_class": brain.optimizer}
+    update(brain)
+    weight = parameter.item()
+    state = {k: v.clone() for k, v in brain.optimizer.state[parameter].items()}
+    update(brain, **wrong)
+    assert parameter.item() == weight
+    assert brain.optimizer.state[parameter] == state
+    assert (brain.optimizer_step, brain.sums.n_skipped) == (2, 1)
+    assert parameter.grad is None
+    assert "Update 2 is skipped" in caplog.text
+    update(brain)
+    assert parameter.item() < weight
+    assert brain.optimizer_step == 3
+    brain.on_stage_end(sb.Stage.TRAIN, 0.0, 1)
+    assert brain.train_losses["skipped_updates"] == 1
+
+
+def test_a_run_stops_after_some_skipped_updates_in_a_row_and_not_before(brain):
+    for _ in range(5):
+        for _ in range(brain.nonfinite_patience):
+            update(brain, gradient=math.nan)
+        update(brain)
+    for _ in range(brain.nonfinite_patience):
+        update(brain, loss=math.inf)
+    with pytest.raises(FloatingPointError, match=r"4 updates in a row.* update 24"):
+        update(brain, loss=math.inf)
+
+
+def test_a_loss_that_is_not_finite_spoils_the_update_it_is_gathered_for(brain):
+    # two batches make an update; the gradient of this loss is finite
+    bad = make_batch()
+    brain.compute_objectives = lambda outputs, *_: outputs[0].sum() * 0 + math.inf
+    brain.step += 1
+    brain.fit_batch(bad)
+    del brain.compute_objectives
+    brain.step += 1
+    brain.fit_batch(make_batch())
+    assert brain.modules.pengi.scale.item() == 1.0
+    assert (brain.optimizer_step, brain.sums.n_skipped) == (1, 1)
+
+
+def test_the_logged_training_loss_is_of_finite_batches_validation_of_all(brain):
+    bad = make_batch()
+    bad.answer_ids = (torch.full((3, 2), math.inf), torch.ones(3))
+    for stage, expected in ((sb.Stage.TRAIN, 13 / 4), (sb.Stage.VALID, math.inf)):
+        brain.on_stage_start(stage, 1)
+        for batch in (make_batch(), bad):
+            outputs = brain.compute_forward(batch, stage)
+            brain.compute_objectives(outputs, batch, stage)
+        assert brain.mean_losses()["loss"] == pytest.approx(expected)
+
+
+def test_sums_go_on_from_a_checkpoint_in_mid_epoch_and_only_there(tmp_path):
+    sums = EpochSums()
+    checkpointer = WholeCheckpointer(tmp_path, {"sums": sums})
+    sums.add(["a"], [0.1], [3])
+    sums.add_word(2.0)
+    sums.n_skipped = 1
+    for end_of_epoch, expected in ((False, {"a": [0.1, 3]}), (True, {})):
+        other = EpochSums()
+        checkpointer.save_and_keep_only(end_of_epoch=end_of_epoch)
+        WholeCheckpointer(tmp_path, {"sums": other}).recover_if_possible()
+        other.start()
+        assert other.tasks == expected
+        assert other.word == ([0.0, 0.0] if end_of_epoch else [2.0, 1])
+        assert other.n_skipped == int(not end_of_epoch)
+        other.start()
+        assert other.tasks == {}
+
+
 def test_two_accumulated_batches_make_one_update_of_their_mean_gradient(brain):
     for _ in range(2):
         brain.step += 1
@@ -110,13 +210,6 @@ def test_two_accumulated_batches_make_one_update_of_their_mean_gradient(brain):
     # the first of two warm-up updates has half the rate
     assert brain.modules.pengi.scale.item() == pytest.approx(1 - 0.05 * 13 / 4)
     assert brain.optimizer_step == 1
-
-
-def test_updates_are_counted_as_speechbrain_makes_them():
-    assert count_updates(n_rows=10, batch_size=4, n_epoch=2) == 6
-    assert count_updates(10, 4, 2, drop_last=True) == 4
-    assert count_updates(10, 4, 2, grad_accumulation_factor=2) == 2
-    assert count_updates(10, 4, 1, n_process=2) == 2
 
 
 def test_the_random_state_of_a_batch_depends_on_its_epoch_and_index_alone(brain):

@@ -4,8 +4,15 @@ import pytest
 from hyperpyyaml import resolve_references
 from ruamel.yaml import YAML
 
+from pengi_plugin.training import identity
 from pengi_plugin.training.hparams import read_hparams
-from pengi_plugin.training.identity import check_same_run, flat_settings, rows_digest
+from pengi_plugin.training.identity import flat_settings, rows_digest
+
+
+def check_same_run(folder, settings):
+    """Check the settings of a run that has a checkpoint."""
+    identity.check_same_run(folder, "settings", settings)
+    (folder / "CKPT+first").mkdir(exist_ok=True)
 
 
 def settings_of(root, overrides=""):
@@ -52,7 +59,22 @@ def test_a_setting_that_is_new_or_gone_is_named(tmp_path):
     check_same_run(tmp_path, {"a": 1})
     with pytest.raises(ValueError, match="a: 1 then, 'absent' now; b: 'absent' then"):
         check_same_run(tmp_path, {"b": 2})
-    assert json.loads((tmp_path / "run.json").read_text()) == {"a": 1}
+    assert json.loads((tmp_path / "run.json").read_text()) == {"settings": {"a": 1}}
+
+
+def test_a_run_that_has_no_checkpoint_yet_may_start_with_other_settings(tmp_path):
+    identity.check_same_run(tmp_path, "settings", {"lr": 1})
+    check_same_run(tmp_path, {"lr": 2})
+    with pytest.raises(ValueError, match="lr: 2 then, 1 now"):
+        check_same_run(tmp_path, {"lr": 1})
+
+
+def test_parts_of_a_run_are_compared_alone(tmp_path):
+    check_same_run(tmp_path, {"lr": 1})
+    identity.check_same_run(tmp_path, "rows", {"train": 8})
+    check_same_run(tmp_path, {"lr": 1})
+    with pytest.raises(ValueError, match="train: 8 then, 9 now"):
+        identity.check_same_run(tmp_path, "rows", {"train": 9})
 
 
 def test_many_differences_are_counted(tmp_path):

@@ -1,10 +1,102 @@
 """Steps of a run that need no training."""
 
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+from speechbrain.utils.run_opts import RunOptions
+
+from pengi_plugin import precision
 from pengi_plugin.protocols.exact_match import exact_match
 from pengi_plugin.protocols.session import Session
 from pengi_plugin.protocols.task_scores import score_tasks
+from pengi_plugin.training.run import settings_of, settle_precision, with_texts
 from pengi_plugin.training.run import test_items as items_of
-from pengi_plugin.training.run import with_texts
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """Return a function that sets how fast bfloat16 is on this CPU."""
+    return lambda ratio: monkeypatch.setattr(precision, "bf16_speedup", lambda: ratio)
+
+
+@pytest.mark.parametrize(("ratio", "chosen"), [(4.0, "bf16"), (0.01, "fp32")])
+def test_auto_is_what_is_fast_on_the_device_of_the_run(ratio, chosen, measured):
+    measured(ratio)
+    hparams = {"precision": "auto", "eval_precision": "auto", "lr": 1}
+    settle_precision(hparams, RunOptions.from_dictionary({"device": "cpu"}))
+    assert hparams == {"precision": chosen, "eval_precision": chosen, "lr": 1}
+
+
+def test_auto_asks_for_the_device_that_the_run_will_use(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        precision, "fastest_precision", lambda device: asked.append(device) or ("", "")
+    )
+    hparams = {"precision": "auto"}
+    settle_precision(hparams, RunOptions.from_dictionary({"device": "cuda:3"}))
+    assert asked == ["cuda:3"]
+
+
+def test_the_command_line_wins_and_a_slow_choice_is_warned_about(measured, caplog):
+    measured(0.01)
+    run_opts = {"device": "cpu", "precision": "bf16"}
+    for asked in ("auto", "fp32"):
+        caplog.clear()
+        hparams = {"precision": asked}
+        with caplog.at_level(logging.WARNING):
+            settle_precision(hparams, RunOptions.from_dictionary(run_opts))
+        assert hparams == {"precision": "bf16"}
+        assert "100.00 times as long" in caplog.text
+
+
+def test_a_yaml_without_a_precision_is_left_to_speechbrain():
+    hparams = {}
+    settle_precision(hparams, RunOptions.from_dictionary({"device": "cpu"}))
+    assert hparams == {}
+
+
+TWO_MACHINES = """
+import os, sys
+from speechbrain.utils.distributed import ddp_init_group
+from speechbrain.utils.run_opts import RunOptions
+from pengi_plugin import precision
+from pengi_plugin.training.run import settle_precision
+run_opts = {"device": "cpu", "distributed_backend": "gloo"}
+run_opts = RunOptions.from_dictionary(run_opts)
+ddp_init_group(run_opts)
+rank = int(os.environ["RANK"])
+precision.bf16_speedup = lambda: 4.0 if rank == 0 else 0.01
+hparams = {"precision": "auto"}
+settle_precision(hparams, run_opts)
+open(sys.argv[1] + str(rank), "w").write(hparams["precision"])
+"""
+
+
+@pytest.mark.slow
+def test_all_processes_take_the_choice_of_the_first(root, tmp_path):
+    script = tmp_path / "two_machines.py"
+    script.write_text(TWO_MACHINES)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    subprocess.run(
+        [sys.executable, *launch, str(script), str(tmp_path / "rank_")],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)},
+        check=True,
+        timeout=300,
+    )
+    found = [(tmp_path / f"rank_{rank}").read_text() for rank in (0, 1)]
+    assert found == ["bf16", "bf16"]
+
+
+def test_an_option_of_speechbrain_on_the_command_line_is_a_setting_of_the_run():
+    yaml = "grad_accumulation_factor: 8\nprecision: auto\n"
+    run_opts = {"grad_accumulation_factor": 1, "precision": "fp32", "device": "cpu"}
+    assert settings_of(yaml, RunOptions.from_dictionary(run_opts)) == {
+        "grad_accumulation_factor": 1,
+        "processes": 1,
+    }
 
 
 def test_rows_get_their_texts_and_references_as_a_list():
