@@ -39,7 +39,12 @@ from pengi_plugin.training.brain import PengiBrain
 from pengi_plugin.training.checkpoints import remove_unfinished
 from pengi_plugin.training.export import export_run
 from pengi_plugin.training.hparams import read_hparams
-from pengi_plugin.training.identity import check_same_run, flat_settings, rows_digest
+from pengi_plugin.training.identity import (
+    RUN_FILE,
+    check_same_run,
+    flat_settings,
+    rows_digest,
+)
 from pengi_plugin.training.progress import Progress
 from pengi_plugin.training.schedule import (
     check_updates,
@@ -119,8 +124,11 @@ def settings_of(
 def claim(hparams: Mapping, settings: Mapping[str, object]) -> None:
     """Take the run's folder, if no process has it and no other run is in it."""
     hold_folder(hparams["output_folder"])
-    check_same_run(hparams["save_folder"], "settings", settings)
-    remove_unfinished(hparams["save_folder"])
+    save_folder = Path(hparams["save_folder"])
+    is_known = (save_folder / RUN_FILE).exists()
+    check_same_run(save_folder, "settings", settings)
+    if is_known:  # else its checkpoints may be of another program
+        remove_unfinished(save_folder)
 
 
 def settle_precision(hparams: dict, run_opts: sb.utils.run_opts.RunOptions) -> None:

@@ -379,6 +379,16 @@ def test_a_validation_loss_of_nan_is_never_exported(
     assert any(not torch.equal(first[name], newest[name]) for name in first)
 
 
+def test_a_run_without_any_finite_validation_loss_exports_nothing(
+    main, arguments, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(PengiBrain, "mean_losses", lambda brain: {"loss": float("inf")})
+    with pytest.raises(FileNotFoundError, match="a finite validation loss"):
+        main(arguments(number_of_epochs=1))
+    assert list((tmp_path / "run" / "save").glob("CKPT*"))
+    assert not (tmp_path / "run" / "model").exists()
+
+
 def test_a_run_says_how_long_it_will_take_and_what_makes_it_shorter(
     main, arguments, tmp_path
 ):

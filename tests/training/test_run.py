@@ -12,7 +12,12 @@ from pengi_plugin import precision
 from pengi_plugin.protocols.exact_match import exact_match
 from pengi_plugin.protocols.session import Session
 from pengi_plugin.protocols.task_scores import score_tasks
-from pengi_plugin.training.run import settings_of, settle_precision, with_texts
+from pengi_plugin.training.run import (
+    claim,
+    settings_of,
+    settle_precision,
+    with_texts,
+)
 from pengi_plugin.training.run import test_items as items_of
 
 
@@ -88,6 +93,16 @@ def test_all_processes_take_the_choice_of_the_first(root, tmp_path):
     )
     found = [(tmp_path / f"rank_{rank}").read_text() for rank in (0, 1)]
     assert found == ["bf16", "bf16"]
+
+
+def test_only_a_run_of_its_own_removes_checkpoints_that_were_cut_off(tmp_path):
+    hparams = {"output_folder": tmp_path, "save_folder": tmp_path / "save"}
+    cut_off = tmp_path / "save" / "CKPT+cut_off"
+    cut_off.mkdir(parents=True)
+    claim(hparams, {"lr": 1})
+    assert cut_off.exists()
+    claim(hparams, {"lr": 1})
+    assert not cut_off.exists()
 
 
 def test_an_option_of_speechbrain_on_the_command_line_is_a_setting_of_the_run():
