@@ -196,7 +196,7 @@ def test_the_model_that_hears_order_differs_from_the_default_where_it_says_so(ro
     default = without_comments(models / "mini.yaml")
     ordered = without_comments(models / "mini_sequence.yaml")
     kept = [line for line in ordered if "# order" not in line]
-    assert len(ordered) - len(kept) == 5
+    assert len(ordered) - len(kept) == 6
     missing = [line for line in default if line not in kept]
     assert len(missing) == 1
     assert missing[0].startswith("audio_mapper:")

@@ -14,6 +14,7 @@ from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.decoders.choose import as_searcher
 from pengi_plugin.decoders.limits import check_count
 from pengi_plugin.decoders.sampling import PrefixSampler
+from pengi_plugin.inference.sequences import encode_recording, usual_window
 from pengi_plugin.inference.texts import broadcast_texts
 
 #: Prompts of ``describe_file``; the released code has the same.
@@ -123,7 +124,7 @@ def answers_only(results: Iterable[FileAnswer]) -> list:
 
 
 def generate_file(
-    model, path, prompt=None, window="first", batch_size: int = 8, **options
+    model, path, prompt=None, window=None, batch_size: int = 8, **options
 ):
     """Answer a prompt about a recording.
 
@@ -137,10 +138,13 @@ def generate_file(
         ``default_prompt`` if None.
     window : str
         ``"first"``: one answer, about the first ``clip_seconds``.
+        ``"whole"``: one answer about all of a recording of at most ``max_windows``
+        windows, by a model that reads sequences (``hparams/model/mini_sequence.yaml``).
         ``"all"``: one answer for each window of ``clip_seconds``; windows are
         adjacent, and the last one ends with the recording.
+        None: ``"whole"`` where that is possible, else ``"first"``.
     batch_size : int
-        Number of windows that are answered at a time.
+        Number of windows that are encoded or answered at a time.
     **options : dict
         ``add_texts`` and search options; see ``generate_batch``.
 
@@ -152,14 +156,23 @@ def generate_file(
     Raises
     ------
     ValueError
-        If ``window``, ``batch_size`` or an option is none of these.
+        If ``window``, ``batch_size`` or an option is none of these, or ``"whole"`` is
+        asked of a model that reads one vector, or of a recording that is too long.
     """
-    if window not in ("first", "all"):
-        raise ValueError(f"window must be 'first' or 'all'; got {window!r}.")
+    if window not in (None, "first", "whole", "all"):
+        raise ValueError(
+            f"window must be 'first', 'whole', 'all' or None; got {window!r}."
+        )
+    check_count("batch_size", batch_size)
+    if window is None:
+        window = usual_window(model, path)
+    if window == "whole":
+        features = encode_recording(model, path, batch_size)
+        prefix = model.encode_embeddings(features, prompt)
+        return model.generate_after(prefix, **options)[0][0]
     if window == "first":
         clips = model.load_clip(path)[None]
         return model.generate_batch(clips, torch.ones(1), prompt, **options)[0][0]
-    check_count("batch_size", batch_size)
     wav = model.load_audio(path)
     rate, n = model.hparams.sample_rate, model.n_sample
     starts = window_starts(len(wav), n)

@@ -180,8 +180,25 @@ class AudioLanguageModel(Pretrained):
             If the file is not audio that soundfile reads, or holds no samples, or NaN
             or infinite ones.
         """
-        path = _local_path(path, savedir)
+        path = self.local_path(path, savedir)
         return read_recording(path, self.hparams.sample_rate).to(self.device)
+
+    @staticmethod
+    def local_path(path, savedir=None) -> str:
+        """Return a recording's path, fetched if it is on the web or the hub."""
+        location = locate(path, "https://...", "owner/name/file")
+        if location.path is not None:
+            return str(location.path)
+        if location.url is not None:
+            source, file = split_path(location.url)
+        else:
+            source, file = location.repository, location.file
+            found = download(
+                source, file
+            )  # says that it is no path, if it is not there
+            if savedir is None:
+                return str(found)
+        return str(fetch(file, source=source, savedir=savedir))
 
     def load_clip(self, path, savedir=None) -> Tensor:
         """Load a clip of ``clip_seconds`` from the beginning of a recording.
@@ -189,7 +206,7 @@ class AudioLanguageModel(Pretrained):
         Of a long file only the beginning is read; a short one is repeated. Returns
         [n_sample]; raises the errors of ``load_audio``.
         """
-        path = _local_path(path, savedir)
+        path = self.local_path(path, savedir)
         return read_clip(path, self.hparams.sample_rate, self.n_sample).to(self.device)
 
     @property
@@ -241,16 +258,35 @@ class AudioLanguageModel(Pretrained):
         with self.inference_ctx:
             return self.mods.pengi.encode_audio(clips, _full(clips))
 
-    def encode_embeddings(self, embeddings: Tensor, prompts=None) -> Tensor:
-        """Return the prefixes of recordings that ``encode_audio`` has embedded.
+    @property
+    def reads_sequences(self) -> bool:
+        """Whether the audio mapper reads a sequence over time, not one vector."""
+        return getattr(self.mods.pengi.audio_encoder, "over_time", False)
 
-        Embeddings that were stored make it unnecessary to run the audio encoder
-        again.
+    @property
+    def max_windows(self) -> int:
+        """Windows of ``clip_seconds`` that one answer may be about; 1 by default."""
+        return getattr(self.hparams, "max_windows", 1)
+
+    def encode_features(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+        """Return what the audio mapper reads of recordings, of unit norm.
+
+        [batch, sample] -> [batch, d_embedding], the same as ``encode_audio``; or
+        [batch, time, d_embedding] of a model that ``reads_sequences``.
+        """
+        clips = self._clips(wavs, wav_lens)
+        with self.inference_ctx:
+            return self.mods.pengi.audio_features(clips, _full(clips))
+
+    def encode_embeddings(self, embeddings: Tensor, prompts=None) -> Tensor:
+        """Return the prefixes of recordings of which features are known.
+
+        Features that were stored make it unnecessary to run the audio encoder again.
 
         Arguments
         ---------
         embeddings : torch.Tensor
-            [batch, d_embedding]
+            Of ``encode_features`` [batch, d_embedding] or [batch, time, d_embedding].
         prompts : str or list of str
             One for all or one per recording; ``default_prompt`` if None.
 
@@ -333,8 +369,24 @@ class AudioLanguageModel(Pretrained):
             If no search has these options, or if the search returns several answers
             for each prompt.
         """
-        searcher = self.make_searcher(**search)
+        self.make_searcher(**search)  # refuses wrong options before anything is read
         prefix = self.encode_batch(wavs, wav_lens, prompts, clip_index)
+        return self.generate_after(prefix, add_texts, **search)
+
+    @torch.inference_mode()
+    def generate_after(
+        self, prefix: Tensor, add_texts=None, **search
+    ) -> tuple[list[str], list[list[int]]]:
+        """Write the answers that continue prefixes.
+
+        Arguments
+        ---------
+        prefix : torch.Tensor
+            [batch, 2 * n_prefix, d_model]
+        add_texts : str or list of str
+            As of ``generate_batch``, and so are the other options, results and errors.
+        """
+        searcher = self.make_searcher(**search)
         prefix, lengths = append_texts(self, prefix, add_texts)
         with self.inference_ctx:
             tokens, *_ = searcher(prefix, lengths)
@@ -395,21 +447,6 @@ class AudioLanguageModel(Pretrained):
     score_answers = likelihood.score_answers
     classify_file = classify.classify_file
     classify_files = classify.classify_files
-
-
-def _local_path(path, savedir=None) -> str:
-    """Return a recording's path, fetched if it is on the web or the hub."""
-    location = locate(path, "https://...", "owner/name/file")
-    if location.path is not None:
-        return str(location.path)
-    if location.url is not None:
-        source, file = split_path(location.url)
-    else:
-        source, file = location.repository, location.file
-        found = download(source, file)  # says that it is no path, if it is not there
-        if savedir is None:
-            return str(found)
-    return str(fetch(file, source=source, savedir=savedir))
 
 
 def _with_precision(run_opts: Mapping | None) -> RunOptions | None:

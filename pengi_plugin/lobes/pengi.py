@@ -17,9 +17,9 @@ from torch.nn import functional as F
 FROZEN_PARTS = ("text_encoder", "lm")
 
 
-def pooled(heard: Tensor) -> Tensor:
-    """Average what ``Pengi.hear`` returned over time: [batch, d_embedding]."""
-    return heard if heard.dim() == 2 else F.normalize(heard.mean(1), dim=-1)
+def pooled(features: Tensor) -> Tensor:
+    """Average ``Pengi.audio_features`` over time: [batch, d_embedding]."""
+    return features if features.dim() == 2 else F.normalize(features.mean(1), dim=-1)
 
 
 @register_checkpoint_hooks
@@ -94,7 +94,7 @@ class Pengi(nn.Module):
         self.lm = lm
         self.normalize_prompt = normalize_prompt
 
-    def hear(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
+    def audio_features(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
         """Return what the audio mapper reads, of unit L2 norm.
 
         [batch, sample] -> [batch, d_embedding], or [batch, time, d_embedding] where
@@ -105,7 +105,7 @@ class Pengi(nn.Module):
 
     def encode_audio(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
         """Embed clips with unit L2 norm: [batch, sample] -> [batch, d_embedding]."""
-        return pooled(self.hear(wavs, wav_lens))
+        return pooled(self.audio_features(wavs, wav_lens))
 
     def encode_prompt(self, prompts: list[str]) -> Tensor:
         """Embed prompts: list of str -> [batch, d_embedding].
@@ -146,12 +146,14 @@ class Pengi(nn.Module):
         prefix : torch.Tensor
             [batch, 2 * n_prefix, d_model], audio first.
         """
-        return self.make_prefix(self.hear(wavs, wav_lens), prompts, clip_index)
+        return self.make_prefix(
+            self.audio_features(wavs, wav_lens), prompts, clip_index
+        )
 
     def make_prefix(
         self, embedding: Tensor, prompts: list[str], clip_index: Tensor | None = None
     ) -> Tensor:
-        """Return what ``encode`` does, for clips that ``hear`` has heard."""
+        """Return what ``encode`` does, of clips' ``audio_features``."""
         audio = self.audio_mapper(embedding)
         if clip_index is not None:
             audio = audio[clip_index]
@@ -202,10 +204,10 @@ class Pengi(nn.Module):
         embedding : torch.Tensor
             [clip, d_embedding], only ``with_embedding``.
         """
-        heard = self.hear(wavs, wav_lens)
-        prefix = self.make_prefix(heard, prompts, clip_index)
+        features = self.audio_features(wavs, wav_lens)
+        prefix = self.make_prefix(features, prompts, clip_index)
         log_probs = self.lm.answer_log_probs(prefix, answer_ids, answer_mask)
-        return (log_probs, pooled(heard)) if with_embedding else log_probs
+        return (log_probs, pooled(features)) if with_embedding else log_probs
 
     def trained_state(self) -> dict[str, Tensor]:
         """Return the state dict without the frozen parts."""

@@ -40,6 +40,7 @@ KEYS = (
     "normalize_prompt",
     "beam_size",
     "max_new_tokens",
+    "max_windows",
     "audio_encoder",
     "audio_projection",
     "audio_mapper",
@@ -53,6 +54,9 @@ KEYS = (
     "modules",
 )
 
+
+#: Keys that not every model has.
+OPTIONAL = ("max_windows",)
 
 #: How the YAML begins.
 HEADER = """\
@@ -239,7 +243,7 @@ def with_references(section: CommentedMap) -> CommentedMap:
             used.append(name)
 
     for name in KEYS:
-        if name in section or name not in SETTINGS:
+        if name in section or name not in (*SETTINGS, *OPTIONAL):
             visit(name)
     return CommentedMap((name, section[name]) for name in used)
 

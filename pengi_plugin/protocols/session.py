@@ -119,7 +119,11 @@ def answer_likelihoods(
             "another source. Leave 'likelihood' out of the ways."
         )
     model = session.model
-    embeddings = audio_embeddings(session, rows)
+    # Of a model that reads sequences, one vector is not what its mapper reads.
+    read = getattr(model, "encode_features", model.encode_audio)
+    embeddings = audio_embeddings(
+        session, rows, lambda wavs: read(wavs, torch.ones(len(wavs))), "features"
+    )
     index_of = {row["id"]: index for index, row in enumerate(rows)}
 
     def ask(batch):
@@ -149,8 +153,7 @@ def audio_embeddings(
     rows : list of dict
         With ``id`` and ``wav``.
     embed : callable
-        wavs [batch, sample] -> [batch, d_embedding]; the model's ``encode_audio``
-        if None.
+        wavs [batch, sample] -> [batch, ...]; the model's ``encode_audio`` if None.
     what : str
         Name of the folder that keeps them.
 
@@ -165,11 +168,14 @@ def audio_embeddings(
     def ask(batch):
         wavs = torch.stack([model.load_clip(row["wav"]) for row in batch])
         vectors = embed(wavs).detach().float().cpu().numpy()
-        return [{"base64": _packed(vector)} for vector in vectors]
+        shape = list(vectors.shape[1:])
+        return [{"base64": _packed(vector), "shape": shape} for vector in vectors]
 
     clips = [{"id": row["id"], "wav": row["wav"]} for row in rows]  # prompt: no matter
     found = session.ask(clips, ask, what or "embeddings")
-    return np.stack([_unpacked(answer["base64"]) for answer in found])
+    return np.stack(
+        [_unpacked(answer["base64"]).reshape(answer["shape"]) for answer in found]
+    )
 
 
 def embed_answers(model, answers: Sequence[str], projected: bool) -> np.ndarray:

@@ -137,7 +137,7 @@ def test_a_clip_heard_over_time_is_mapped_as_a_sequence_and_embedded_as_its_mean
     mapper = TimePrefixMapper(6, 16, n_prefix=2, n_head=2)
     pengi = make_pengi(audio_encoder=FiveTimes(), audio_mapper=mapper)
     wavs, lens = torch.randn(3, 80), torch.ones(3)
-    heard = pengi.hear(wavs, lens)
+    heard = pengi.audio_features(wavs, lens)
     assert heard.shape == (3, 5, 6)
     torch.testing.assert_close(heard.norm(dim=-1), torch.ones(3, 5))
     embedding = pengi.encode_audio(wavs, lens)
