@@ -72,8 +72,8 @@ def encode_recording(model, path, batch_size: int = 8) -> Tensor:
     if n_window > model.max_windows:
         raise ValueError(
             f"{path} has {n_window} windows of {model.hparams.clip_seconds} s; the "
-            f"model reads {model.max_windows} at once. Give window='all' for an answer per "
-            "window, or cut the recording."
+            f"model reads {model.max_windows} at once. Give window='all' for an answer "
+            "per window, or cut the recording."
         )
     parts, n = [], model.n_sample
     with Recording(model.local_path(path), model.hparams.sample_rate) as recording:
