@@ -30,6 +30,9 @@ LEFT_OUT = "left_out.csv"
 #: Formats whose last sample can be reached without decoding the whole file.
 SEEKABLE = {"WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64"}
 
+#: How the text begins that Git LFS leaves where a file was not fetched.
+LFS_POINTER = b"version https://git-lfs"
+
 
 def check_audio(path: str | Path, seconds: float | None = None) -> tuple[float, str]:
     """Look at the header and the end of an audio file.
@@ -66,6 +69,9 @@ def check_audio(path: str | Path, seconds: float | None = None) -> tuple[float, 
             if file.frames == 0:
                 return 0.0, "holds no samples"
     except soundfile.LibsndfileError as error:
+        with path.open("rb") as stream:
+            if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+                return 0.0, "a Git LFS pointer instead of the file: run git lfs pull"
         return 0.0, f"not readable: {error.error_string}"
     if seconds is not None and abs(duration - seconds) > 0.1:
         return 0.0, f"lasts {duration:.2f} s, not {seconds:g} s"

@@ -5,10 +5,12 @@ Every module of ``corpora`` reads its metadata into ``Clip``s and hands them to
 and what was expected, and writes the manifests.
 """
 
+import csv
+import io
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,10 +106,79 @@ class Clip:
     fields: Mapping = field(default_factory=dict)
 
 
-def find_audio(folder: str | Path) -> dict[str, Path]:
+def find_file(folder: str | Path, *names: str, what: str) -> Path:
+    """Return the first of several files that is there.
+
+    Arguments
+    ---------
+    folder : str
+        Where names start.
+    names : str
+        Paths below the folder, in the order in which they are tried.
+    what : str
+        What the folder should be, for the message.
+
+    Raises
+    ------
+    FileNotFoundError
+        If none is there.
+    """
+    for name in names:
+        if Path(folder, name).is_file():
+            return Path(folder, name)
+    raise FileNotFoundError(
+        f"There is no {' or '.join(names)} in {folder}; give the folder of {what}."
+    )
+
+
+def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """Read a CSV file with a header: one dict per line, all values text.
+
+    The file is UTF-8, with or without a byte order mark, else Windows-1252.
+
+    Arguments
+    ---------
+    path : Path
+        The file.
+    columns : iterable of str
+        Those that it must have.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    missing = set(columns) - set(reader.fieldnames or ())
+    if missing:
+        raise ValueError(
+            f"{path} has no column {', '.join(sorted(missing))}; its columns are "
+            f"{', '.join(reader.fieldnames or ())}."
+        )
+    return list(reader)
+
+
+def read_text(path: Path) -> str:
+    """Read a file of UTF-8, with or without a byte order mark, else Windows-1252."""
+    content = Path(path).read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def find_audio(folder: str | Path, key: Callable | None = None) -> dict[str, Path]:
     """Return the audio files below a folder by their names without ending.
 
     Where a name occurs several times, the first in sorted order is taken.
+
+    Arguments
+    ---------
+    folder : str
+        Searched with all folders below it.
+    key : callable
+        Path below the folder -> by what the file is returned, None to leave it out;
+        by default its name without ending.
 
     Example
     -------
@@ -120,7 +191,9 @@ def find_audio(folder: str | Path) -> dict[str, Path]:
         for name in sorted(names):
             stem, suffix = os.path.splitext(name)
             if suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
-                found.setdefault(stem, Path(parent, name))
+                path = Path(parent, name)
+                found.setdefault(key(path.relative_to(folder)) if key else stem, path)
+    found.pop(None, None)
     return found
 
 
