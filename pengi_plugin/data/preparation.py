@@ -197,6 +197,35 @@ def find_audio(folder: str | Path, key: Callable | None = None) -> dict[str, Pat
     return found
 
 
+def require_audio(found: Mapping, folder: str | Path, what: str) -> None:
+    """Raise an error that says what to do if a folder has no audio files.
+
+    Arguments
+    ---------
+    found : dict
+        What ``find_audio`` returned.
+    folder : str
+        Where it searched.
+    what : str
+        The files that were expected, for the message.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing was found.
+    """
+    if found:
+        return
+    n_video = sum(1 for _ in Path(folder).rglob("*.mp4"))
+    hint = (
+        f" It has {n_video} videos: extract their sound, for instance by ffmpeg -i "
+        "NAME.mp4 -vn -ac 1 -ar 16000 NAME.wav"
+        if n_video
+        else ""
+    )
+    raise FileNotFoundError(f"There is no audio below {folder}: {what}.{hint}")
+
+
 def write_corpus(
     corpus: Corpus,
     clips: Iterable[Clip],
