@@ -3,10 +3,7 @@
 Every recording has two rows: ``sound_events`` (its class) and ``captioning`` (a
 sentence made of its class).
 
-Reference: K. J. Piczak, *ESC: Dataset for Environmental Sound Classification*, ACM
-Multimedia 2015. Get it from https://github.com/karolpiczak/ESC-50 (600 MB).
-
-Licence: CC BY-NC 3.0; the classes of ESC-10 CC BY 3.0.
+Its home has 600 MB to download. Every recording is an excerpt of one of Freesound.
 """
 
 import csv
@@ -14,10 +11,25 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from pengi_plugin.data.manifest import check_files, is_prepared, write_manifests
+from pengi_plugin.data.manifest import is_prepared
+from pengi_plugin.data.preparation import Clip, Corpus, write_corpus
+
+#: Which recordings of the training folds are for validation depends on the folds.
+CORPUS = Corpus(
+    name="esc50",
+    title="ESC-50",
+    tasks=("sound_events", "captioning"),
+    clips={"train": None, "valid": None, "test": 400},
+    hours=2.8,
+    licence="CC BY-NC 3.0; the classes of ESC-10 CC BY 3.0",
+    home="https://github.com/karolpiczak/ESC-50",
+    use="test",
+    citation="K. J. Piczak, ESC: Dataset for Environmental Sound Classification, ACM "
+    "Multimedia 2015",
+)
 
 #: Raise it when rows change: manifests of an older version are then written again.
-VERSION = 1
+VERSION = 2
 #: Length of every recording.
 SECONDS = 5.0
 
@@ -69,17 +81,25 @@ def prepare_esc50(
             raise ValueError(f"{name} must be one of {sorted(folds)}; got {fold}.")
     if test_fold == valid_fold:
         raise ValueError(f"test_fold and valid_fold are both {test_fold}.")
-    files = {
-        clip["filename"]: data_folder / "audio" / clip["filename"] for clip in clips
-    }
-    durations, left_out = check_files(files.values(), SECONDS)
-    splits = {"train": {}, "valid": {}, "test": {}}
-    for clip in clips:
-        duration = durations.get(str(files[clip["filename"]]))
-        if duration is not None:
-            split = split_of(clip, test_fold, valid_fold)
-            splits[split] |= rows_of(clip, duration)
-    write_manifests(manifest_folder, splits, data_folder, arguments, left_out)
+    audio = data_folder / "audio"
+    write_corpus(
+        CORPUS,
+        [
+            Clip(
+                name=Path(clip["filename"]).stem,
+                split=split_of(clip, test_fold, valid_fold),
+                path=audio / clip["filename"],
+                rows=rows_of(clip),
+                source=f"freesound:{clip['src_file']}",
+                fields={"clip_kind": "recording", "fold": int(clip["fold"])},
+            )
+            for clip in clips
+        ],
+        data_folder,
+        manifest_folder,
+        arguments,
+        SECONDS,
+    )
 
 
 def read_meta(path: Path) -> list[dict]:
@@ -121,30 +141,21 @@ def split_of(clip: Mapping, test_fold: int, valid_fold: int | None = None) -> st
     return "valid" if checksum % VALID_EVERY == 0 else "train"
 
 
-def rows_of(clip: Mapping, duration: float) -> dict[str, dict]:
-    """Return the rows of a recording: ID -> row.
+def rows_of(clip: Mapping) -> dict[str, dict]:
+    """Return the rows of a recording: name -> task and its fields.
 
     Example
     -------
-    >>> clip = {"filename": "1-17092-A-27.wav", "category": "rain", "fold": "1"}
-    >>> rows_of(clip, 5.0)["1-17092-A-27_events"]["labels"]
-    ['rain']
+    >>> rows_of({"filename": "1-17092-A-27.wav", "category": "rain"})["events"]
+    {'task': 'sound_events', 'labels': ['rain']}
     """
-    name = Path(clip["filename"]).stem
-    common = {
-        "wav": f"{{data_root}}/audio/{clip['filename']}",
-        "duration": duration,
-        "clip": name,
-        "clip_kind": "recording",
-        "fold": int(clip["fold"]),
-    }
     captions = captions_of(clip["category"])
+    name = Path(clip["filename"]).stem
     caption = captions[zlib.crc32(name.encode()) % len(captions)]
-    fields = {
+    return {
         "events": {"task": "sound_events", "labels": [label_of(clip["category"])]},
         "caption": {"task": "captioning", "caption": caption, "references": captions},
     }
-    return {f"{name}_{key}": {**common, **row} for key, row in fields.items()}
 
 
 #: Official category -> noun phrase of its captions.

@@ -126,6 +126,34 @@ def find_audio(folder: str | Path) -> dict[str, Path]:
     return found
 
 
+def find_file(folder: str | Path, *names: str) -> Path:
+    """Return the first of several files that a corpus may have.
+
+    Each is looked for in the folder, in its folders and in the folders of these.
+
+    Arguments
+    ---------
+    folder : str
+        Of the corpus.
+    names : tuple of str
+        File names, or paths with ``/``; the first that is found is returned.
+
+    Raises
+    ------
+    FileNotFoundError
+        If none is there.
+    """
+    for name in names:
+        for above in ("", "*/", "*/*/"):
+            found = sorted(Path(folder).glob(above + name))
+            if found:
+                return found[0]
+    raise FileNotFoundError(
+        f"There is no {' or '.join(names)} in {folder} or two folders below; give the "
+        "folder of the corpus as it was downloaded and extracted."
+    )
+
+
 def write_corpus(
     corpus: Corpus,
     clips: Iterable[Clip],
@@ -136,7 +164,9 @@ def write_corpus(
 ) -> None:
     """Check a corpus' audio files and write its manifests.
 
-    A missing or broken file is left out, counted and listed in ``left_out.csv``.
+    A missing or broken file is left out, counted and listed in ``left_out.csv``. Where
+    no audio of the training split is there, but some of another, as of someone who only
+    evaluates, the training split is not written.
 
     Arguments
     ---------
@@ -167,7 +197,14 @@ def write_corpus(
         )
     paths = list(dict.fromkeys(clip.path for clip in clips if clip.path is not None))
     checked = check_many(paths, seconds)
+    there = {clip.split for clip in clips if clip.path is not None}
     splits = {split: {} for split in SPLITS if split in corpus.clips}
+    if there and "train" in splits and "train" not in there:
+        logger.warning(
+            "%s: no audio file for training was found; there will be no train.json.",
+            corpus.title,
+        )
+        del splits["train"]
     n_used, left_out = Counter(), {}
     for clip in clips:
         duration, reason = checked[clip.path] if clip.path else (0.0, "missing")

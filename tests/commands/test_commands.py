@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pengi_plugin.commands.classify import read_labels
 from pengi_plugin.commands.files import find_files
 from pengi_plugin.commands.prepare import corpora
 from pengi_plugin.inference import AudioLanguageModel
+from pengi_plugin.tasks import TASKS
 
 RATE = 8000
 
@@ -337,11 +339,88 @@ def test_prepare_calls_the_function_of_the_corpus(capsys, tmp_path, monkeypatch)
     assert "general_midi_words" not in corpora()  # a helper, not a corpus
 
 
-def test_prepare_lists_the_corpora(capsys):
+@pytest.fixture
+def birds(monkeypatch):
+    """A corpus whose preparation has options; return the list of its calls."""
+    calls = []
+
+    def prepare_esc50(
+        data_folder: str,
+        manifest_folder: str,
+        fold: int | None = None,
+        songs: bool = True,
+        parts: tuple[str, ...] = ("a",),
+        seconds: float = 2.0,
+    ):
+        calls.append((fold, songs, parts, seconds))
+
+    module = importlib.import_module("pengi_plugin.corpora.esc50")
+    monkeypatch.setattr(module, "prepare_esc50", prepare_esc50)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("options", "call"),
+    [
+        ([], (None, True, ("a",), 2.0)),
+        (["--fold", "3", "--seconds=1.5"], (3, True, ("a",), 1.5)),
+        (["--songs", "False", "--parts", "b", "c"], (None, False, ["b", "c"], 2.0)),
+    ],
+)
+def test_options_of_a_preparation_are_options_of_the_command(
+    capsys, birds, options, call
+):
+    assert run(capsys, "prepare", "esc50", "data", "out", *options)[0] == 0
+    assert birds == [call]
+
+
+def test_a_wrong_option_of_a_preparation_is_refused(capsys, birds):
+    for wrong, message in (
+        (["--wings", "2"], "unrecognized arguments: --wings 2"),
+        (["--songs", "some"], "give true or false; got 'some'"),
+        (["--fold", "one"], "--fold: invalid int value: 'one'"),
+    ):
+        with pytest.raises(SystemExit, match=r"^2$"):
+            main(["prepare", "esc50", "data", "out", *wrong])
+        assert message in capsys.readouterr().err
+    assert birds == []
+
+
+def test_the_help_of_a_corpus_shows_its_options_and_what_it_is(capsys, birds):
+    with pytest.raises(SystemExit, match=r"^0$"):
+        main(["prepare", "esc50", "--help"])
+    out = capsys.readouterr().out
+    assert "--seconds SECONDS" in out
+    assert "default: 2.0" in out
+    assert "50 classes; the official folder in, manifests out" in out
+
+
+def test_prepare_lists_the_corpora_in_columns(capsys):
     with pytest.raises(SystemExit, match=r"^0$"):
         main(["prepare", "--list"])
-    assert capsys.readouterr().out.splitlines() == corpora()
-    assert {"esc50", "general_midi"} <= set(corpora())
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == corpora()
+    names = ["name", "tasks", "clips", "hours", "licence", "home", "in the paper"]
+    assert re.split(" {2,}", head) == names
+    (esc50,) = [line for line in lines if line.startswith("esc50 ")]
+    assert re.split(" {2,}", esc50) == [
+        "esc50",
+        "sound_events, captioning",
+        "train ?, valid ?, test 400",
+        "2.8",
+        "CC BY-NC 3.0; the classes of ESC-10 CC BY 3.0",
+        "https://github.com/karolpiczak/ESC-50",
+        "test",
+    ]
+
+
+@pytest.mark.parametrize("name", corpora())
+def test_what_is_listed_of_a_corpus_is_of_that_corpus(name):
+    corpus = importlib.import_module(f"pengi_plugin.corpora.{name}").CORPUS
+    assert corpus.name == name
+    assert set(corpus.tasks) <= set(TASKS)
+    assert set(corpus.clips) <= {"train", "valid", "test"}
+    assert corpus.use in ("train", "test", "train, test", "none")
 
 
 def test_the_module_runs_as_a_command():

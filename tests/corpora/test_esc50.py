@@ -71,6 +71,7 @@ def test_a_recording_has_a_row_for_its_class_and_one_for_a_caption(official, tmp
     assert (events["task"], events["labels"]) == ("sound_events", ["airplane"])
     assert events["wav"] == "{data_root}/audio/1-0-A-0.wav"
     assert events["duration"] == 5.0
+    assert (events["fold"], events["source"]) == (1, "freesound:0")
     assert caption["task"] == "captioning"
     assert caption["caption"] in caption["references"]
     assert all("an airplane" in text for text in caption["references"])

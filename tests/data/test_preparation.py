@@ -7,7 +7,13 @@ import pytest
 import soundfile
 
 from pengi_plugin.data.manifest import is_prepared, read_manifest
-from pengi_plugin.data.preparation import Clip, Corpus, find_audio, write_corpus
+from pengi_plugin.data.preparation import (
+    Clip,
+    Corpus,
+    find_audio,
+    find_file,
+    write_corpus,
+)
 
 TONES = Corpus(
     name="tones",
@@ -93,6 +99,30 @@ def test_a_clip_that_was_not_found_and_is_there_now_is_prepared_again(data, tmp_
     assert not is_prepared(folder, {})
     write_corpus(TONES, [clip(data, "a")], data, folder, {})
     (data / "one_more.wav").write_text("of no concern where all was found")
+    assert is_prepared(folder, {})
+
+
+def test_metadata_are_found_up_to_two_folders_below(tmp_path):
+    deep = tmp_path / "a" / "b" / "meta.csv"
+    deep.parent.mkdir(parents=True)
+    deep.write_text("")
+    assert find_file(tmp_path, "list.txt", "meta.csv") == deep
+    assert find_file(tmp_path, "b/meta.csv") == deep
+    (tmp_path / "list.txt").write_text("")
+    assert find_file(tmp_path, "list.txt", "meta.csv") == tmp_path / "list.txt"
+    with pytest.raises(FileNotFoundError, match=r"no x\.csv or y\.csv in .*a or two"):
+        find_file(tmp_path / "a", "x.csv", "y.csv")
+
+
+def test_a_corpus_whose_test_audio_alone_is_there_is_for_testing(
+    data, tmp_path, caplog
+):
+    folder = tmp_path / "m"
+    clips = [clip(data, "lost"), clip(data, "a", split="test")]
+    write_corpus(TONES, clips, data, folder, {})
+    assert list(read_manifest(folder / "test.json", "t")) == ["t/a_caption"]
+    assert not (folder / "train.json").exists()
+    assert "no audio file for training was found" in caplog.text
     assert is_prepared(folder, {})
 
 

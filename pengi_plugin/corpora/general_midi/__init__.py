@@ -11,12 +11,9 @@ effect, a drum kit and its tuning, a loudness (MIDI velocity), a pair of sounds 
 scene, and every room, microphone and background noise belong to one split each. Every
 instrument, effect and drum is in every split.
 
-Sound font: TimGM6mb by Tim Brechbill, GPL-2.0 (as packaged by Debian,
+The sound font is TimGM6mb by Tim Brechbill (as packaged by Debian,
 ``timgm6mb-soundfont``). The clips are made on the user's machine and are not part
 of this project.
-
-Reference: C. Raffel and D. P. W. Ellis, *Intuitive Analysis, Creation and
-Manipulation of MIDI Data with pretty_midi*, ISMIR late-breaking session, 2014.
 """
 
 from pathlib import Path
@@ -25,9 +22,26 @@ from pengi_plugin.corpora.general_midi.plan import CLIP_SECONDS, plan_clips
 from pengi_plugin.corpora.general_midi.render import VERSION, render_clips
 from pengi_plugin.corpora.general_midi.words import plan_rows
 from pengi_plugin.data.manifest import is_prepared, write_manifests
+from pengi_plugin.data.preparation import Corpus
 
 #: Clips of each split, in the main job and in the benchmark.
 N_TRAIN, N_VALID, N_TEST = 22000, 200, 600
+
+CORPUS = Corpus(
+    name="general_midi",
+    title="General MIDI",
+    tasks=(
+        *("sound_events", "captioning", "question_answering"),
+        *("music_analysis", "music_note", "metadata"),
+    ),
+    clips={"train": N_TRAIN, "valid": N_VALID, "test": N_TEST},
+    hours=round((N_TRAIN + N_VALID + N_TEST) * CLIP_SECONDS / 3600, 1),
+    licence="GPL-2.0 (the sound font)",
+    home="made on this machine from the Python package pretty_midi",
+    use="none",
+    citation="C. Raffel and D. P. W. Ellis, Intuitive Analysis, Creation and "
+    "Manipulation of MIDI Data with pretty_midi, ISMIR late-breaking session, 2014",
+)
 
 
 def prepare_general_midi(
