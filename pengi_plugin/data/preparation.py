@@ -5,10 +5,12 @@ Every module of ``corpora`` reads its metadata into ``Clip``s and hands them to
 and what was expected, and writes the manifests.
 """
 
+import csv
+import io
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,28 +108,8 @@ class Clip:
     fields: Mapping = field(default_factory=dict)
 
 
-def find_audio(folder: str | Path) -> dict[str, Path]:
-    """Return the audio files below a folder by their names without ending.
-
-    Where a name occurs several times, the first in sorted order is taken.
-
-    Example
-    -------
-    >>> find_audio("no such folder")
-    {}
-    """
-    found = {}
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
-                found.setdefault(stem, Path(parent, name))
-    return found
-
-
-def find_file(folder: str | Path, *names: str) -> Path:
-    """Return the first of several files that a corpus may have.
+def find_file(folder: str | Path, *names: str, what: str) -> Path:
+    """Return the first of several files or folders that is there.
 
     Each is looked for in the folder, in its folders and in the folders of these.
 
@@ -135,8 +117,10 @@ def find_file(folder: str | Path, *names: str) -> Path:
     ---------
     folder : str
         Of the corpus.
-    names : tuple of str
-        File names, or paths with ``/``; the first that is found is returned.
+    names : str
+        Paths below the folder, in the order in which they are tried.
+    what : str
+        What the folder should be, for the message.
 
     Raises
     ------
@@ -149,9 +133,103 @@ def find_file(folder: str | Path, *names: str) -> Path:
             if found:
                 return found[0]
     raise FileNotFoundError(
-        f"There is no {' or '.join(names)} in {folder} or two folders below; give the "
-        "folder of the corpus as it was downloaded and extracted."
+        f"There is no {' or '.join(names)} in {folder}; give the folder of {what}."
     )
+
+
+def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+    """Read a CSV file with a header: one dict per line, all values text.
+
+    The file is UTF-8, with or without a byte order mark, else Windows-1252.
+
+    Arguments
+    ---------
+    path : Path
+        The file.
+    columns : iterable of str
+        Those that it must have.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    missing = set(columns) - set(reader.fieldnames or ())
+    if missing:
+        raise ValueError(
+            f"{path} has no column {', '.join(sorted(missing))}; its columns are "
+            f"{', '.join(reader.fieldnames or ())}."
+        )
+    return list(reader)
+
+
+def read_text(path: Path) -> str:
+    """Read a file of UTF-8, with or without a byte order mark, else Windows-1252."""
+    content = Path(path).read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def find_audio(folder: str | Path, key: Callable | None = None) -> dict[str, Path]:
+    """Return the audio files below a folder by their names without ending.
+
+    Where a name occurs several times, the first in sorted order is taken.
+
+    Arguments
+    ---------
+    folder : str
+        Searched with all folders below it.
+    key : callable
+        Path below the folder -> by what the file is returned, None to leave it out;
+        by default its name without ending.
+
+    Example
+    -------
+    >>> find_audio("no such folder")
+    {}
+    """
+    found = {}
+    for parent, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() in AUDIO_SUFFIXES and not name.startswith("."):
+                path = Path(parent, name)
+                found.setdefault(key(path.relative_to(folder)) if key else stem, path)
+    found.pop(None, None)
+    return found
+
+
+def require_audio(found: Mapping, folder: str | Path, what: str) -> None:
+    """Raise an error that says what to do if a folder has no audio files.
+
+    Arguments
+    ---------
+    found : dict
+        What ``find_audio`` returned.
+    folder : str
+        Where it searched.
+    what : str
+        The files that were expected, for the message.
+
+    Raises
+    ------
+    FileNotFoundError
+        If nothing was found.
+    """
+    if found:
+        return
+    n_video = sum(1 for _ in Path(folder).rglob("*.mp4"))
+    hint = (
+        f" It has {n_video} videos: extract their sound, for instance by ffmpeg -i "
+        "NAME.mp4 -vn -ac 1 -ar 16000 NAME.wav"
+        if n_video
+        else ""
+    )
+    raise FileNotFoundError(f"There is no audio below {folder}: {what}.{hint}")
 
 
 def write_corpus(

@@ -106,12 +106,13 @@ def test_metadata_are_found_up_to_two_folders_below(tmp_path):
     deep = tmp_path / "a" / "b" / "meta.csv"
     deep.parent.mkdir(parents=True)
     deep.write_text("")
-    assert find_file(tmp_path, "list.txt", "meta.csv") == deep
-    assert find_file(tmp_path, "b/meta.csv") == deep
+    names = ("list.txt", "meta.csv")
+    assert find_file(tmp_path, *names, what="X") == deep
+    assert find_file(tmp_path, "b/meta.csv", what="X") == deep
     (tmp_path / "list.txt").write_text("")
-    assert find_file(tmp_path, "list.txt", "meta.csv") == tmp_path / "list.txt"
-    with pytest.raises(FileNotFoundError, match=r"no x\.csv or y\.csv in .*a or two"):
-        find_file(tmp_path / "a", "x.csv", "y.csv")
+    assert find_file(tmp_path, *names, what="X") == tmp_path / "list.txt"
+    with pytest.raises(FileNotFoundError, match=r"no x\.csv or y\.csv in .*a; give"):
+        find_file(tmp_path / "a", "x.csv", "y.csv", what="X")
 
 
 def test_a_corpus_whose_test_audio_alone_is_there_is_for_testing(
