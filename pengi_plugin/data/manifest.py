@@ -38,6 +38,9 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aiff", ".a
 #: Formats whose last sample can be reached without decoding the whole file.
 SEEKABLE = {"WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64"}
 
+#: How the text begins that Git LFS leaves where a file was not fetched.
+LFS_POINTER = b"version https://git-lfs"
+
 
 def check_audio(path: str | Path, seconds: float | None = None) -> tuple[float, str]:
     """Look at the header and the end of an audio file.
@@ -75,6 +78,9 @@ def check_audio(path: str | Path, seconds: float | None = None) -> tuple[float, 
             with Recording(path, rate) as recording:
                 n_frame = recording.n_sample
     except soundfile.LibsndfileError as error:
+        with path.open("rb") as stream:
+            if stream.read(len(LFS_POINTER)) == LFS_POINTER:
+                return 0.0, "a Git LFS pointer instead of the file: run git lfs pull"
         return 0.0, f"not readable: {error.error_string}"
     except ValueError as error:
         return 0.0, f"not readable: {error}"

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from pengi_plugin.data.manifest import is_prepared, read_manifest
+from pengi_plugin.data.manifest import check_audio, is_prepared, read_manifest
 from pengi_plugin.data.preparation import (
     Clip,
     Corpus,
     find_audio,
     find_file,
+    read_table,
     write_corpus,
 )
 
@@ -55,6 +56,37 @@ def test_files_are_found_below_a_folder_by_their_names(data):
         **{name: f"{name}.wav" for name in ("a", "c", "cut", "words")},
         "b": "deep/b.wav",
     }
+
+
+def test_files_are_found_by_what_a_function_makes_of_their_paths(data):
+    found = find_audio(data, lambda path: path.as_posix() if path.stem < "b" else None)
+    assert found == {"a.wav": data / "a.wav"}
+
+
+def test_of_several_files_the_first_that_is_there_is_taken(tmp_path):
+    (tmp_path / "old.csv").write_text("")
+    assert find_file(tmp_path, "new.csv", "old.csv", what="X") == tmp_path / "old.csv"
+    with pytest.raises(FileNotFoundError, match=r"no a or b/c in .*the folder of X\."):
+        find_file(tmp_path, "a", "b/c", what="X")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
+def test_a_table_is_read_in_any_of_three_encodings(tmp_path, encoding):
+    path = tmp_path / "table.csv"
+    text = 'name,words\r\n1,"it’s a, b"\r\n2,"two\nlines"\r\n'
+    path.write_bytes(text.encode(encoding))
+    assert read_table(path, ["name", "words"]) == [
+        {"name": "1", "words": "it’s a, b"},
+        {"name": "2", "words": "two\nlines"},
+    ]
+    with pytest.raises(ValueError, match="no column label; its columns are name, wor"):
+        read_table(path, ["name", "label"])
+
+
+def test_a_git_lfs_pointer_is_named(tmp_path):
+    path = tmp_path / "a.wav"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    assert check_audio(path)[1].startswith("a Git LFS pointer")
 
 
 def test_what_can_be_used_is_written_and_the_rest_named(data, tmp_path, caplog):
