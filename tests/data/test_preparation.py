@@ -73,10 +73,10 @@ def test_of_several_files_the_first_that_is_there_is_taken(tmp_path):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252"])
 def test_a_table_is_read_in_any_of_three_encodings(tmp_path, encoding):
     path = tmp_path / "table.csv"
-    text = 'name,words\r\n1,"it’s a, b"\r\n2,"two\nlines"\r\n'
+    text = 'name,words\r\n1,"it\u2019s a, b"\r\n2,"two\nlines"\r\n'
     path.write_bytes(text.encode(encoding))
     assert read_table(path, ["name", "words"]) == [
-        {"name": "1", "words": "it’s a, b"},
+        {"name": "1", "words": "it\u2019s a, b"},
         {"name": "2", "words": "two\nlines"},
     ]
     with pytest.raises(ValueError, match="no column label; its columns are name, wor"):
