@@ -38,6 +38,7 @@ from pengi_plugin.data.preparation import (
     find_audio,
     find_file,
     read_table,
+    require_audio,
     write_corpus,
 )
 
@@ -100,8 +101,7 @@ def prepare_meld(data_folder: str, manifest_folder: str) -> None:
         return
     tables = {split: find_labels(data_folder, split) for split in SPLITS}
     audio = find_audio(data_folder, name_of)
-    if not audio:
-        raise FileNotFoundError(no_audio(data_folder))
+    require_audio(audio, data_folder, "dia<n>_utt<n> in a folder of each split")
     clips = [
         clip
         for split, path in tables.items()
@@ -137,17 +137,6 @@ def name_of(path: Path) -> str | None:
             if any(word in folder.lower() for word in words):
                 return f"{split}_{path.stem}"
     return None
-
-
-def no_audio(data_folder: Path) -> str:
-    """Return a message that says what to do where no clip was found."""
-    n_video = sum(1 for _ in data_folder.rglob("dia*_utt*.mp4"))
-    found = f"it has {n_video} videos, " if n_video else ""
-    return (
-        f"There is no audio file dia<n>_utt<n> in a folder of a split below "
-        f"{data_folder}; {found}extract their sound: ffmpeg -i NAME.mp4 -vn -ac 1 "
-        "-ar 16000 NAME.wav."
-    )
 
 
 def read_utterances(path: Path, split: str, audio: dict[str, Path]) -> list[Clip]:

@@ -109,7 +109,7 @@ def test_a_wrong_folder_videos_alone_and_foreign_labels_are_refused(official, tm
         prepare_meld(official, tmp_path / "m")
     for path in official.rglob("*.wav"):
         path.unlink()
-    with pytest.raises(FileNotFoundError, match="it has 3 videos, extract their sound"):
+    with pytest.raises(FileNotFoundError, match="It has 3 videos: extract"):
         prepare_meld(official, tmp_path / "m")
 
 
