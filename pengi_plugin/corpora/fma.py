@@ -6,9 +6,9 @@ one of ``fma_small/``, ``fma_medium/``, ``fma_large/`` and ``fma_full/`` as unpa
 
 Rows are ``music_analysis``; the attributes are the names of a track's genres, the roots
 of the tree first: ``Folk, Psych-Folk``. The fields ``genre`` (the official single root,
-where a track has one), ``language`` (where it is stated) and ``track_licence`` are there
-for templates. How the paper's answer names genre and
-language, and which subset it used, is not known: this wording is ours.
+where a track has one), ``language`` (where it is stated) and ``track_licence`` are
+there for templates. How the paper's answer names genre and language, and which subset
+it used, is not known: this wording is ours.
 
 Traps: the table has three lines of header, and fields with commas, HTML and line
 breaks; a subset contains the smaller ones; tracks without any genre have no row; some
