@@ -14,7 +14,7 @@ the paper used is not known.
 Traps: names can be digits alone, or begin with ``-``; some segments begin a little
 before 0 s; 399 rows of s3prl's table belong to no split.
 
-Certain, counted in s3prl's table: its rows. From memory: MMSA's counts.
+Certain, counted in s3prl's table: its rows. From memory: the home page.
 
 Reference: A. Zadeh et al., *Multimodal Language Analysis in the Wild: CMU-MOSEI Dataset
 and Interpretable Dynamic Fusion Graph*, ACL 2018. Home: http://multicomp.cs.cmu.edu

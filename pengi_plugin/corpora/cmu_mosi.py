@@ -13,7 +13,8 @@ videos: those of the SDK, which are also MMSA's.
 Traps: the official table has no header; names begin with ``-`` or ``_``, so that they
 are cut at the last ``_``; one segment has no length by its time stamps.
 
-From memory: the clips per split, the hours, and that MMSA's splits are the SDK's.
+From memory: the clips per split, the hours, the home page, and that MMSA's splits are
+the SDK's.
 
 Reference: A. Zadeh et al., *Multimodal Sentiment Intensity Analysis in Videos*, IEEE
 Intelligent Systems 2016. Home: http://multicomp.cs.cmu.edu

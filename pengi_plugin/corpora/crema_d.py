@@ -4,9 +4,9 @@ Layout: the repository, with ``AudioWAV/1001_DFA_ANG_XX.wav`` and, for naming fi
 are missing, ``SentenceFilenames.csv``; or any folder of these files. In the repository
 they are Git LFS files: ``git lfs pull`` fetches them, a download as zip does not.
 
-A file's name is actor, sentence, emotion and level. Rows are ``speech_emotion`` with the
-emotion that was acted (not the one that viewers saw, which ``processedResults`` holds);
-fields: ``actor``, ``sentence``, ``level`` (LO, MD, HI, or XX where none was asked for).
+A file's name is actor, sentence, emotion and level. Rows are ``speech_emotion`` with
+the emotion that was acted (not the one that viewers saw, which ``processedResults``
+holds); fields: ``actor``, ``sentence``, ``level`` (LO, MD, HI, or XX: not specified).
 There is no official split: all clips are ``test``.
 
 From memory: 1076_MTI_SAD_XX is silent; old copies hold 1040_ITH_SAD_X, which is taken

@@ -1,7 +1,8 @@
 """RAVDESS, speech: 1,440 sentences by 24 actors in eight emotions; a test set out.
 
-Layout: ``Audio_Speech_Actors_01-24.zip`` unpacked, ``Actor_01/03-01-06-01-02-01-12.wav``;
-copies with the tree in it twice are read once. Files of song and of video are not read.
+Layout: ``Audio_Speech_Actors_01-24.zip`` unpacked, with files such as
+``Actor_12/03-01-06-01-02-01-12.wav``. Of copies with the tree in it twice, one is read.
+Files of song and of video are not read.
 
 The seven numbers of a name are modality, channel, emotion, intensity, statement,
 repetition and actor. Rows are ``speech_emotion``; fields: ``intensity``, ``statement``,

@@ -71,7 +71,7 @@ def test_the_official_list_is_read(shared):
     counts = Counter(clip.rows["emotion"]["emotion"] for clip in clips)
     assert len(clips) == 15
     assert counts == {
-        **{emotion: 3 for emotion in ("anger", "fear", "happy", "sad")},
+        **dict.fromkeys(("anger", "fear", "happy", "sad"), 3),
         **{"disgust": 2, "neutral": 1},
     }
     assert clips[0].rows["emotion"]["emotion"] == "neutral"
