@@ -83,8 +83,8 @@ def prepare_fsd50k(
     audio = find_audio(audio_folder or data_folder)
     clips = []
     for name in ("dev.csv", "eval.csv"):
-        places = [f"{place}/{name}" for place in ("FSD50K.ground_truth", "labels")]
-        path = find_file(data_folder, *places, name, what="FSD50K")
+        paths = [f"{folder}/{name}" for folder in ("FSD50K.ground_truth", "labels")]
+        path = find_file(data_folder, *paths, name, what="FSD50K")
         for line in read_table(path, ("fname", "labels")):
             labels = line["labels"].split(",")  # official names have no commas
             unknown = [label for label in labels if label not in NAMES]

@@ -125,8 +125,8 @@ def read_labels(data_folder: Path) -> dict[str, dict]:
         return json.loads(path.read_text(encoding="utf-8"))
     if path.suffix == ".csv":
         return {line["FileName"]: line for line in read_table(path, COLUMNS)}
-    places = ("Partitions.txt", "Labels/Partitions.txt", "partitions.txt")
-    text = read_text(find_file(data_folder, *places, what="a release of MSP-Podcast"))
+    paths = ("Partitions.txt", "Labels/Partitions.txt", "partitions.txt")
+    text = read_text(find_file(data_folder, *paths, what="a release of MSP-Podcast"))
     partitions = {}
     for line in text.splitlines():
         partition, _, name = line.partition(";")

@@ -276,7 +276,7 @@ class HTSAT(nn.Module):
         Probability of skipping a branch of the last block for a clip in training; it
         grows linearly from 0 in the first block.
     absolute_position : bool
-        Whether each place in the map of patches has a learned vector of its own.
+        Whether each position in the map of patches has a learned vector of its own.
         CLAP has none. A small encoder that starts from scratch may learn sooner
         with it which sounds are high and which are low.
     conv_stem : bool
@@ -324,8 +324,8 @@ class HTSAT(nn.Module):
         self.absolute_pos_embed = None
         if absolute_position:
             side = spec_size // patch_size
-            place = nn.init.trunc_normal_(torch.empty(side, side, dim), std=0.02)
-            self.absolute_pos_embed = nn.Parameter(place)
+            positions = nn.init.trunc_normal_(torch.empty(side, side, dim), std=0.02)
+            self.absolute_pos_embed = nn.Parameter(positions)
         rates = torch.linspace(0, drop_path, sum(depths)).split(list(depths))
         self.layers = nn.ModuleList()
         for i, (n_head, stage_rates) in enumerate(zip(heads, rates)):

@@ -315,10 +315,10 @@ def _plan_scene(clip_id, split, number, draw) -> Clip:
     slot = (CLIP_SECONDS - 0.1) / len(chosen)
     loudness = draw.choice([*VELOCITIES])  # of all, so that none hides another
     events = []
-    for place, label in enumerate(chosen):
+    for index, label in enumerate(chosen):
         event = _event(label, split, draw)
         if kind == "sequence":
-            start, longest = 0.05 + place * slot, slot - 0.1
+            start, longest = 0.05 + index * slot, slot - 0.1
         else:
             start, longest = event.times[0], 1.6
         times = tuple(start + (t - event.times[0]) for t in event.times)
@@ -333,9 +333,9 @@ def _plan_scene(clip_id, split, number, draw) -> Clip:
 
 
 def _event(label: str, split: str, draw: random.Random) -> Event:
-    for place, family in enumerate(FAMILIES):
+    for index, family in enumerate(FAMILIES):
         if family.name == label:
-            eight = range(place * 8 + 1, place * 8 + 9)
+            eight = range(index * 8 + 1, index * 8 + 9)
             program = draw.choice([p for p in eight if p not in UNPLAYABLE])
             return _note(program, split, draw)
     sound = next(sound for sound in SOUNDS if sound.name == label)

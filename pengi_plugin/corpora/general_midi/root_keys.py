@@ -14,7 +14,7 @@ from itertools import pairwise
 
 SAMPLE_ID, ROOT_KEY = 53, 58
 
-#: Bytes of a sample header, and the place of its root key in it.
+#: Bytes of a sample header, and the offset of its root key in it.
 HEADER, KEY_PLACE = 46, 40
 
 
@@ -44,24 +44,24 @@ def apply_root_keys(font: bytes) -> bytes:
     start, end = parts[b"shdr"]
     headers = [font[at : at + HEADER] for at in range(start, end, HEADER)]
     given: dict[tuple[int, int], int] = {}
-    for places in _zones(font, parts):
-        if SAMPLE_ID not in places:
+    for offsets in _zones(font, parts):
+        if SAMPLE_ID not in offsets:
             continue
-        sample = _amount(font, places[SAMPLE_ID])
+        sample = _amount(font, offsets[SAMPLE_ID])
         key = headers[sample][KEY_PLACE]
-        if ROOT_KEY in places:
-            key = _amount(font, places[ROOT_KEY])
+        if ROOT_KEY in offsets:
+            key = _amount(font, offsets[ROOT_KEY])
         if (sample, key) not in given:
             header = bytearray(headers[sample])
             header[KEY_PLACE] = key
             given[sample, key] = len(headers) - 1
             headers.insert(-1, bytes(header))  # the last one marks the end
-        struct.pack_into("<H", data, places[SAMPLE_ID] + 2, given[sample, key])
+        struct.pack_into("<H", data, offsets[SAMPLE_ID] + 2, given[sample, key])
     grown = b"".join(headers)
     data[start:end] = grown
-    for place in (start, pdta[0], 8):  # shdr, pdta and the whole file
-        (size,) = struct.unpack_from("<I", data, place - 4)
-        struct.pack_into("<I", data, place - 4, size + len(grown) - (end - start))
+    for offset in (start, pdta[0], 8):  # shdr, pdta and the whole file
+        (size,) = struct.unpack_from("<I", data, offset - 4)
+        struct.pack_into("<I", data, offset - 4, size + len(grown) - (end - start))
     return bytes(data)
 
 
@@ -78,13 +78,13 @@ def _chunks(font: bytes, start: int, end: int) -> dict[bytes, tuple[int, int]]:
 
 
 def _zones(font: bytes, parts: dict):
-    """Yield the zones of all instruments: generator -> its place in the file."""
+    """Yield the zones of all instruments: generator -> its offset in the file."""
     (bag, bag_end), (generators, _) = parts[b"ibag"], parts[b"igen"]
     firsts = [struct.unpack_from("<H", font, at)[0] for at in range(bag, bag_end, 4)]
     for first, last in pairwise(firsts):
-        places = range(generators + 4 * first, generators + 4 * last, 4)
-        yield {struct.unpack_from("<H", font, place)[0]: place for place in places}
+        offsets = range(generators + 4 * first, generators + 4 * last, 4)
+        yield {struct.unpack_from("<H", font, offset)[0]: offset for offset in offsets}
 
 
-def _amount(font: bytes, place: int) -> int:
-    return struct.unpack_from("<H", font, place + 2)[0]
+def _amount(font: bytes, offset: int) -> int:
+    return struct.unpack_from("<H", font, offset + 2)[0]

@@ -105,8 +105,8 @@ def render(
     number = program - 1 if program else kit
     track = Track("", number, program == 0, ttype="second")
     for time in times:
-        place = time * stretch, duration * stretch
-        track.notes.append(Note(*place, pitch, velocity, ttype="second"))
+        timing = time * stretch, duration * stretch
+        track.notes.append(Note(*timing, pitch, velocity, ttype="second"))
     # Rendering ends with the last note: one beyond the clip keeps what rings on.
     track.notes.append(Note(seconds * stretch, 0.1, pitch, 1, ttype="second"))
     score.tracks.append(track)

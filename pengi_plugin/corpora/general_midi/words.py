@@ -282,7 +282,7 @@ def _scene_captions(clip: Clip) -> list[str]:
     return _sentences(forms, *(phrases[label] for label in clip.labels))
 
 
-def _sentences(forms: Sequence[str], *places, **words) -> list[str]:
-    """Fill in sentences, close up empty places, and drop those that are alike."""
-    filled = (form.format(*places, **words).split() for form in forms)
+def _sentences(forms: Sequence[str], *values, **words) -> list[str]:
+    """Fill in sentences, close up gaps, and drop those that are alike."""
+    filled = (form.format(*values, **words).split() for form in forms)
     return [*dict.fromkeys(" ".join(sentence) for sentence in filled)]
