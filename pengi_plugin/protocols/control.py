@@ -101,27 +101,34 @@ def nearest_answers(
 
     Clips are near whose log-mel spectra have similar means and standard deviations
     over time. What this look-up reaches, a model can reach by memory alone. Of more
-    than ``N_NEAREST`` training clips, so many are taken at random.
+    than ``N_NEAREST`` training clips, so many are taken at random; a clip that cannot
+    be read is nobody's nearest.
     """
     clips = sorted({row["wav"] for row in training_rows})
     chosen = set(random.Random(seed).sample(clips, min(len(clips), N_NEAREST)))
     training_rows = [row for row in training_rows if row["wav"] in chosen]
-    if not training_rows:
-        return [None] * len(rows)
-    train_points, points = (
-        log_mel_points(session, some) for some in (training_rows, rows)
-    )
+    points = log_mel_points(session, [*training_rows, *rows])
+    is_read = np.isfinite(points).all(1)
+    n = len(training_rows)
+    known = [i for i in range(n) if is_read[i]]
+    asked = [i for i in range(len(rows)) if is_read[n + i]]
+    answers: list[str | None] = [None] * len(rows)
+    if not known or not asked:
+        return answers
     index = nearest_rows(
-        train_points,
-        points,
-        [row["prompt"] for row in training_rows],
-        [row["prompt"] for row in rows],
+        points[known],
+        points[n:][asked],
+        [training_rows[i]["prompt"] for i in known],
+        [rows[i]["prompt"] for i in asked],
     )
-    return [training_rows[i]["answer"] if i >= 0 else None for i in index]
+    for i, nearest in zip(asked, index):
+        if nearest >= 0:
+            answers[i] = training_rows[known[nearest]]["answer"]
+    return answers
 
 
 def log_mel_points(session: Session, rows: Sequence[dict]) -> np.ndarray:
-    """Return the log-mel statistics of each row's clip [row, 2 * n_mels]."""
+    """Return the log-mel statistics of each row's clip, or NaN [row, 2 * n_mels]."""
     rate = session.model.hparams.sample_rate
     wavs = list(dict.fromkeys(row["wav"] for row in rows))
     points = audio_embeddings(
@@ -129,6 +136,7 @@ def log_mel_points(session: Session, rows: Sequence[dict]) -> np.ndarray:
         [{"id": wav, "wav": wav} for wav in wavs],
         lambda clips: log_mel_statistics(clips, rate),
         "log-mel",
+        skip_unreadable=True,
     )
     index_of = {wav: index for index, wav in enumerate(wavs)}
     return points[[index_of[row["wav"]] for row in rows]]

@@ -142,7 +142,11 @@ def answer_likelihoods(
 
 
 def audio_embeddings(
-    session: Session, rows: Sequence[dict], embed: Callable | None = None, what=""
+    session: Session,
+    rows: Sequence[dict],
+    embed: Callable | None = None,
+    what="",
+    skip_unreadable: bool = False,
 ) -> np.ndarray:
     """Return one vector per row [row, d_embedding], kept on disk.
 
@@ -156,6 +160,8 @@ def audio_embeddings(
         wavs [batch, sample] -> [batch, ...]; the model's ``encode_audio`` if None.
     what : str
         Name of the folder that keeps them.
+    skip_unreadable : bool
+        Whether a clip that cannot be read has NaN for an embedding; else it raises.
 
     Returns
     -------
@@ -165,17 +171,37 @@ def audio_embeddings(
     model = session.model
     embed = embed or (lambda wavs: model.encode_audio(wavs, torch.ones(len(wavs))))
 
+    def load(path):
+        try:
+            return model.load_clip(path)
+        except (OSError, ValueError, RuntimeError):
+            if not skip_unreadable:
+                raise
+
     def ask(batch):
-        wavs = torch.stack([model.load_clip(row["wav"]) for row in batch])
-        vectors = embed(wavs).detach().float().cpu().numpy()
-        shape = list(vectors.shape[1:])
-        return [{"base64": _packed(vector), "shape": shape} for vector in vectors]
+        clips = [load(row["wav"]) for row in batch]
+        good = [clip for clip in clips if clip is not None]
+        found = embed(torch.stack(good)).detach().float().cpu().numpy() if good else ()
+        vectors = iter(found)
+        return [_kept(None if clip is None else next(vectors)) for clip in clips]
 
     clips = [{"id": row["id"], "wav": row["wav"]} for row in rows]  # prompt: no matter
     found = session.ask(clips, ask, what or "embeddings")
-    return np.stack(
-        [_unpacked(answer["base64"]).reshape(answer["shape"]) for answer in found]
-    )
+    shape = next((answer["shape"] for answer in found if answer["shape"]), [0])
+    return np.stack([_vector(answer, shape) for answer in found])
+
+
+def _kept(vector: np.ndarray | None) -> dict:
+    """Return what the answer log keeps of a vector, or of a clip without one."""
+    if vector is None:
+        return {"base64": None, "shape": None}
+    return {"base64": _packed(vector), "shape": list(vector.shape)}
+
+
+def _vector(answer: dict, shape: list[int]) -> np.ndarray:
+    if answer["base64"] is None:
+        return np.full(shape, np.nan, dtype=np.float32)
+    return _unpacked(answer["base64"]).reshape(answer["shape"])
 
 
 def embed_answers(model, answers: Sequence[str], projected: bool) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Controls: where their answers come from."""
 
+from pathlib import Path
+
 from pengi_plugin.protocols import control
 from pengi_plugin.protocols.control import (
     answers_to_other_clips,
@@ -77,3 +79,12 @@ def test_the_nearest_clip_is_looked_for_among_a_bounded_number(
     monkeypatch.setattr(control, "N_NEAREST", 1)
     some = {nearest_answers(session, rows, known, seed)[0] for seed in range(8)}
     assert len(some) > 1
+
+
+def test_a_training_clip_that_cannot_be_read_is_nobodys_nearest(session, clips):
+    broken, known = clips(500, "broken"), clips(1500, "far")
+    Path(broken["wav"]).write_text("no audio")
+    rows = [clips(510, "a")]
+    training = [{**broken, "answer": "broken"}, {**known, "answer": "far"}]
+    assert nearest_answers(session, rows, training, seed=0) == ["far"]
+    assert nearest_answers(session, rows, training[:1], seed=0) == [None]
