@@ -3,7 +3,9 @@
 Every recording has two rows: ``sound_events`` (its class) and ``captioning`` (a
 sentence made of its class).
 
-Its home has 600 MB to download. Every recording is an excerpt of one of Freesound.
+``is_action`` marks the recordings of people without speech, the official group that
+papers name ESC-50 actions. Every recording is an excerpt of one of Freesound. Its home
+has 600 MB to download.
 """
 
 import csv
@@ -91,7 +93,11 @@ def prepare_esc50(
                 path=audio / clip["filename"],
                 rows=rows_of(clip),
                 source=f"freesound:{clip['src_file']}",
-                fields={"clip_kind": "recording", "fold": int(clip["fold"])},
+                fields={
+                    "clip_kind": "recording",
+                    "fold": int(clip["fold"]),
+                    "is_action": label_of(clip["category"]) in ACTIONS,
+                },
             )
             for clip in clips
         ],
@@ -234,6 +240,20 @@ def label_of(category: str) -> str:
 
 #: The labels of all classes, in alphabetical order.
 CLASSES = [label_of(category) for category in PHRASES]
+
+#: Those of the official group "human, non-speech sounds".
+ACTIONS = [
+    "breathing",
+    "brushing teeth",
+    "clapping",
+    "coughing",
+    "crying baby",
+    "drinking sipping",
+    "footsteps",
+    "laughing",
+    "sneezing",
+    "snoring",
+]
 
 
 def captions_of(category: str) -> list[str]:

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from pengi_plugin.corpora.esc50 import PHRASES, captions_of, prepare_esc50, sentences
+from pengi_plugin.corpora.esc50 import (
+    ACTIONS,
+    PHRASES,
+    captions_of,
+    prepare_esc50,
+    sentences,
+)
 
 COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
 
@@ -154,3 +160,17 @@ def test_the_real_recordings_are_all_whole(shared, tmp_path):
         for split, rows in splits.items()
     }
     assert not sources["test"] & (sources["train"] | sources["valid"])
+
+
+def test_actions_are_the_classes_of_the_official_group_of_people(shared, tmp_path):
+    folder = shared / "data" / "esc50"
+    with (folder / "meta" / "esc50.csv").open(newline="") as file:
+        clips = list(csv.DictReader(file))
+    people = {f["category"] for f in clips if 20 <= int(f["target"]) < 30}
+    assert {name.replace("_", " ") for name in people} <= {*ACTIONS}
+    others = {f["category"] for f in clips if not 20 <= int(f["target"]) < 30}
+    assert not {name.replace("_", " ") for name in others} & {*ACTIONS}
+    prepare_esc50(folder, tmp_path, test_fold=4)
+    for rows in load(tmp_path).values():
+        for row in rows.values():
+            assert row["is_action"] == (20 <= int(row["clip"].split("-")[-1]) < 30)
