@@ -32,6 +32,9 @@ N_WORKER = 8
 #: How many missing files a message names.
 N_NAMED = 3
 
+#: Task whose answer is a text of its own -> the field that holds it.
+TEXT_FIELDS = {"captioning": "caption", "metadata": "metadata"}
+
 #: Words in a licence that a user must be told of.
 RESTRICTIONS = ("noncommercial", "non-commercial", "-nc", "academic", "research")
 
@@ -137,7 +140,71 @@ def find_file(folder: str | Path, *names: str, what: str) -> Path:
     )
 
 
-def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
+def find_split_files(
+    folder: str | Path, names: Mapping[str, Iterable[str]], what: str
+) -> dict[str, Path]:
+    """Return the file of each split; a split without one is left out and named.
+
+    Arguments
+    ---------
+    folder : str
+        Of the corpus.
+    names : dict
+        Split -> paths below the folder, in the order in which they are tried.
+    what : str
+        What the folder should be, for the message.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no split has one.
+    """
+    found, errors = {}, []
+    for split, several in names.items():
+        try:
+            found[split] = find_file(folder, *several, what=what)
+        except FileNotFoundError as error:
+            errors.append(f"The split {split} is left out. {error}")
+    if not found:
+        every = [name for several in names.values() for name in several]
+        find_file(folder, *every, what=what)  # raises, and names all of them
+    for error in errors:
+        logger.warning(error)
+    return found
+
+
+def text_rows(
+    texts: Iterable[str], split: str, task: str = "captioning"
+) -> dict[str, dict]:
+    """Return the rows of a clip that several texts describe.
+
+    Arguments
+    ---------
+    texts : list of str
+        What is said of the clip, one or more; empty ones are left out.
+    split : str
+        In ``train`` each text is a row, else there is one row with all of them.
+    task : str
+        ``captioning`` or ``metadata``.
+
+    Example
+    -------
+    >>> text_rows(["a dog", "barks"], "test")["caption"]
+    {'task': 'captioning', 'caption': 'a dog', 'references': ['a dog', 'barks']}
+    """
+    if task not in TEXT_FIELDS:
+        raise ValueError(f"task must be one of {[*TEXT_FIELDS]}; got {task!r}.")
+    field = TEXT_FIELDS[task]
+    texts = [text for text in texts if text and text.strip()]
+    rows = [{"task": task, field: text, "references": texts} for text in texts]
+    if split == "train":
+        return {f"{field}_{n}": row for n, row in enumerate(rows, start=1)}
+    return {field: rows[0]} if rows else {}
+
+
+def read_table(
+    path: Path, columns: Iterable[str], delimiter: str = ","
+) -> list[dict[str, str]]:
     """Read a CSV file with a header: one dict per line, all values text.
 
     The file is UTF-8, with or without a byte order mark, else Windows-1252.
@@ -148,13 +215,16 @@ def read_table(path: Path, columns: Iterable[str]) -> list[dict[str, str]]:
         The file.
     columns : iterable of str
         Those that it must have.
+    delimiter : str
+        Between two columns.
 
     Raises
     ------
     ValueError
         If a column is missing.
     """
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    text = io.StringIO(read_text(path), newline="")
+    reader = csv.DictReader(text, delimiter=delimiter)
     missing = set(columns) - set(reader.fieldnames or ())
     if missing:
         raise ValueError(
@@ -244,7 +314,7 @@ def write_corpus(
 
     A missing or broken file is left out, counted and listed in ``left_out.csv``. Where
     no audio of the training split is there, but some of another, as of someone who only
-    evaluates, the training split is not written.
+    evaluates, only splits with audio are written.
 
     Arguments
     ---------
@@ -282,7 +352,7 @@ def write_corpus(
             "%s: no audio file for training was found; there will be no train.json.",
             corpus.title,
         )
-        del splits["train"]
+        splits = {split: {} for split in splits if split in there}
     n_used, left_out = Counter(), {}
     for clip in clips:
         duration, reason = checked[clip.path] if clip.path else (0.0, "missing")

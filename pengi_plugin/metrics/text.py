@@ -7,7 +7,7 @@ articles and spacing are ignored.
 import re
 import string
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -79,6 +79,7 @@ def best_of_references(
     metric: Callable[[str, str], float],
     answers: Sequence[str],
     references: Sequence[Sequence[str]],
+    pick: Callable[[Iterable[float]], float] = max,
 ) -> list[float]:
     """Return the score of each answer against that of its references it fits best.
 
@@ -90,6 +91,8 @@ def best_of_references(
         One per clip.
     references : list of list of str
         The right answers of each clip.
+    pick : callable
+        Scores against each of a clip's references -> the clip's score.
 
     Raises
     ------
@@ -113,7 +116,7 @@ def best_of_references(
                 "of one or more."
             )
     return [
-        max(metric(answer, one) for one in several)
+        pick(metric(answer, one) for one in several)
         for answer, several in zip(answers, references)
     ]
 

@@ -5,6 +5,7 @@ first (ClothoAQA's table in Deshmukh et al., 2023, is of yes/no questions).
 """
 
 from collections.abc import Sequence
+from statistics import fmean
 
 from pengi_plugin.metrics.text import (
     best_of_references,
@@ -16,7 +17,9 @@ from pengi_plugin.protocols.score import Score, mean_score
 from pengi_plugin.protocols.session import Session, generated_answers
 
 
-def question_answering(session: Session, rows: Sequence[dict]) -> list[Score]:
+def question_answering(
+    session: Session, rows: Sequence[dict], every_reference: bool = False
+) -> list[Score]:
     """Answer questions and compare the answers after the usual normalisation.
 
     Arguments
@@ -26,6 +29,9 @@ def question_answering(session: Session, rows: Sequence[dict]) -> list[Score]:
     rows : list of dict
         With ``id``, ``wav``, ``prompt`` (the question) and ``references`` (list of
         str; an answer that equals any of them is right).
+    every_reference : bool
+        Whether every reference is a question of its own, as where each is of another
+        annotator: an answer that equals two of three is right by two thirds.
 
     Returns
     -------
@@ -35,8 +41,9 @@ def question_answering(session: Session, rows: Sequence[dict]) -> list[Score]:
     """
     answers = generated_answers(session, rows)
     references = [row["references"] for row in rows]
-    right = best_of_references(exact_match, answers, references)
-    close = best_of_references(token_f1, answers, references)
+    pick = fmean if every_reference else max
+    right = best_of_references(exact_match, answers, references, pick)
+    close = best_of_references(token_f1, answers, references, pick)
     binary = [any(map(is_yes_no, several)) for several in references]
     kinds = {
         ("accuracy", "all questions"): right,

@@ -1,5 +1,6 @@
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ from pengi_plugin.data.preparation import (
     Corpus,
     find_audio,
     find_file,
+    find_split_files,
     read_table,
+    text_rows,
     write_corpus,
 )
 
@@ -147,21 +150,50 @@ def test_metadata_are_found_up_to_two_folders_below(tmp_path):
         find_file(tmp_path / "a", "x.csv", "y.csv", what="X")
 
 
+def test_each_split_has_its_list_or_is_named(tmp_path, caplog):
+    names = {"train": ["x/train.csv", "train.csv"], "test": ["test.csv"]}
+    with pytest.raises(
+        FileNotFoundError, match=r"no x/train\.csv or train\.csv or test\.csv in .*of X"
+    ):
+        find_split_files(tmp_path, names, "X")
+    (tmp_path / "train.csv").write_text("")
+    found = find_split_files(tmp_path, names, "X")
+    assert found == {"train": tmp_path / "train.csv"}
+    assert "split test is left out. There is no test.csv" in caplog.text
+
+
+def test_each_text_of_a_training_clip_is_a_row_and_others_have_one():
+    texts = ["a dog", " ", "barks"]
+    assert text_rows(texts, "train", "metadata") == {
+        f"metadata_{n}": {
+            "task": "metadata",
+            "metadata": text,
+            "references": ["a dog", "barks"],
+        }
+        for n, text in ((1, "a dog"), (2, "barks"))
+    }
+    assert list(text_rows(texts, "valid")) == ["caption"]
+    assert text_rows([""], "test") == {}
+    with pytest.raises(ValueError, match=r"one of \['captioning', .* got 'talk'"):
+        text_rows(texts, "test", "talk")
+
+
 def test_a_corpus_whose_test_audio_alone_is_there_is_for_testing(
     data, tmp_path, caplog
 ):
     folder = tmp_path / "m"
     clips = [clip(data, "lost"), clip(data, "a", split="test")]
-    write_corpus(TONES, clips, data, folder, {})
+    corpus = replace(TONES, clips={"train": 3, "valid": 1, "test": 2})
+    clips.append(clip(data, "lost too", split="valid"))
+    write_corpus(corpus, clips, data, folder, {})
     assert list(read_manifest(folder / "test.json", "t")) == ["t/a_caption"]
     assert not (folder / "train.json").exists()
+    assert not (folder / "valid.json").exists()
     assert "no audio file for training was found" in caplog.text
     assert is_prepared(folder, {})
 
 
 def test_a_restricted_licence_is_named(data, tmp_path, caplog):
-    from dataclasses import replace
-
     restricted = replace(TONES, licence="CC BY-NC 3.0")
     write_corpus(restricted, [clip(data, "a")], data, tmp_path / "m", {})
     assert "restricted: CC BY-NC 3.0" in caplog.text

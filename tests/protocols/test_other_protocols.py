@@ -44,6 +44,19 @@ def test_yes_no_questions_are_apart_from_open_ones(session, clips, model):
     assert scores["token F1", "open"].value == pytest.approx((1 + f1) / 2)
 
 
+def test_each_annotators_answer_can_be_a_question_of_its_own(session, clips, model):
+    model.words = {500: "yes", 1000: "two"}
+    rows = [
+        clips(500, "a", references=["yes", "no", "yes"]),
+        clips(1000, "b", references=["three", "two", "ten"]),
+    ]
+    scores = by_name(question_answering(session, rows, every_reference=True))
+    assert scores["accuracy", "yes/no"].value == pytest.approx(2 / 3)
+    assert scores["accuracy", "open"].value == pytest.approx(1 / 3)
+    scores = by_name(question_answering(session, rows))
+    assert scores["accuracy", "all questions"].value == 1.0
+
+
 def test_a_kind_of_question_that_does_not_occur_is_left_out(session, clips):
     scores = by_name(question_answering(session, [clips(500, "a", references=["dog"])]))
     assert ("accuracy", "yes/no") not in scores
