@@ -125,6 +125,8 @@ def name_of(path: Path) -> str | None:
     -------
     >>> name_of(Path("test/output_repeated_splits_test/dia0_utt3.wav"))
     'test_dia0_utt3'
+    >>> name_of(Path("for_tests/train/dia0_utt3.wav"))  # the nearest folder counts
+    'train_dia0_utt3'
     """
     if not re.fullmatch(r"dia\d+_utt\d+", path.stem):
         return None
