@@ -113,6 +113,34 @@ def answer_likelihoods(
     ValueError
         If the session's answers are not the model's: there are no likelihoods then.
     """
+    prefixes = clip_prefixes(session, rows)
+
+    def ask(batch):
+        prefix = prefixes(batch)
+        parts = [
+            session.model.score_answers(
+                prefix, list(answers[start : start + ANSWER_BATCH])
+            )
+            for start in range(0, len(answers), ANSWER_BATCH)
+        ]
+        scores = torch.cat(parts, dim=1).float().cpu()
+        return [{"log_probs": clip} for clip in scores.tolist()]
+
+    what = f"likelihoods-{digest(list(answers))}"
+    found = session.ask(rows, ask, what, answers=list(answers))
+    return np.array([answer["log_probs"] for answer in found])
+
+
+def clip_prefixes(session: Session, rows: Sequence[dict]) -> Callable:
+    """Return a function: some of the rows -> what the LM reads of them.
+
+    Each clip is encoded once and its embedding kept.
+
+    Raises
+    ------
+    ValueError
+        If the session's answers are not the model's.
+    """
     if session.source is not None:
         raise ValueError(
             "Likelihoods are of the model alone; this session's answers come from "
@@ -126,19 +154,11 @@ def answer_likelihoods(
     )
     index_of = {row["id"]: index for index, row in enumerate(rows)}
 
-    def ask(batch):
+    def prefixes(batch):
         heard = torch.from_numpy(embeddings[[index_of[row["id"]] for row in batch]])
-        prefix = model.encode_embeddings(heard, [row["prompt"] for row in batch])
-        parts = [
-            model.score_answers(prefix, list(answers[start : start + ANSWER_BATCH]))
-            for start in range(0, len(answers), ANSWER_BATCH)
-        ]
-        scores = torch.cat(parts, dim=1).float().cpu()
-        return [{"log_probs": clip} for clip in scores.tolist()]
+        return model.encode_embeddings(heard, [row["prompt"] for row in batch])
 
-    what = f"likelihoods-{digest(list(answers))}"
-    found = session.ask(rows, ask, what, answers=list(answers))
-    return np.array([answer["log_probs"] for answer in found])
+    return prefixes
 
 
 def audio_embeddings(
