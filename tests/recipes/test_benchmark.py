@@ -313,6 +313,7 @@ def test_every_set_of_the_benchmark_is_whole(benchmark):
         "question_answering": {"references"},
         "text_to_audio": {"references"},
         "numbers": {"number"},
+        "multiple_choice": {"choices", "answer", "kind"},
         "probes": {"label", "fold"},
     }
     assert len(benchmark["sets"]) >= 30
