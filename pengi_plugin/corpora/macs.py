@@ -73,7 +73,7 @@ def prepare_macs(
     if is_prepared(manifest_folder, arguments):
         return
     path = find_file(data_folder, "MACS.yaml", what="MACS")
-    # All values are text, so that a caption "yes" is no truth value; in C, for speed.
+    # All values are text, so that a caption "12" is no number; in C, for speed.
     content = YAML(typ="base").load(read_text(path))
     if not isinstance(content, dict) or "files" not in content:
         raise ValueError(f"{path} has no list 'files'; it is not MACS'.")

@@ -8,7 +8,7 @@ files:
   annotations:
   - {annotator_id: 354, sentence: 'people talk, and walk', tags: [footsteps]}
   - annotator_id: 355
-    sentence: yes
+    sentence: 12
     tags: [adults_talking, footsteps]
 - filename: park-x-1-3-a.wav
   annotations:
@@ -37,9 +37,9 @@ def test_each_annotators_caption_is_a_row(official, tmp_path, read_rows):
         "source": "tau2019:airport-x-1-2-a",
         "task": "metadata",
         "metadata": "people talk, and walk",
-        "references": ["people talk, and walk", "yes"],
+        "references": ["people talk, and walk", "12"],
     }
-    assert rows["airport-x-1-2-a_metadata_2"]["metadata"] == "yes"
+    assert rows["airport-x-1-2-a_metadata_2"]["metadata"] == "12"
     assert len(rows) == 2
     assert "park-x-1-3-a,missing" in (tmp_path / "m" / "left_out.csv").read_text()
 
