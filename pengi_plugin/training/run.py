@@ -4,6 +4,7 @@ Recipes call these in turn: ``load``, ``prepare``, ``fit``, ``export``, ``test``
 differs between recipes is in their YAML, or in their Brain class.
 """
 
+import atexit
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -92,8 +93,7 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
         folder holds a run with other settings.
     """
     hparams_file, run_opts, overrides = sb.parse_arguments(list(arguments))
-    if not distributed.is_initialized():  # a recipe may load several runs
-        ddp_init_group(run_opts)
+    join_processes(run_opts)
     overrides = continue_from(overrides, read_hparams(hparams_file).getvalue())
     hparams = load_hyperpyyaml(read_hparams(hparams_file), overrides)
     resolved = resolve_references(read_hparams(hparams_file), overrides).read()
@@ -109,6 +109,18 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
     if hparams.get("audio_encoder_init"):
         load_clap(hparams["model"]["audio_encoder"], hparams["audio_encoder_init"])
     return hparams, run_opts
+
+
+def join_processes(run_opts: sb.utils.run_opts.RunOptions) -> None:
+    """Join the other processes of ``torchrun``, and leave them when this one ends.
+
+    SpeechBrain leaves the group open, and a process that ends with gloo's threads alive
+    may abort after its work is done, which ``torchrun`` takes for a failed run.
+    """
+    if not distributed.is_initialized():  # a recipe may load several runs
+        ddp_init_group(run_opts)
+        if distributed.is_initialized():
+            atexit.register(distributed.destroy_process_group)
 
 
 def settings_of(

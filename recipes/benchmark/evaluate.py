@@ -20,7 +20,7 @@ import speechbrain as sb
 import torch
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
-from speechbrain.utils.distributed import ddp_init_group, if_main_process, run_on_main
+from speechbrain.utils.distributed import if_main_process, run_on_main
 
 from pengi_plugin.data.manifest import check_options, read_manifest
 from pengi_plugin.inference import AudioLanguageModel
@@ -30,6 +30,7 @@ from pengi_plugin.protocols.session import Session
 from pengi_plugin.protocols.table import markdown, with_earlier, write_table
 from pengi_plugin.tasks import extend
 from pengi_plugin.training.hparams import YamlText, read_tree
+from pengi_plugin.training.run import join_processes
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ def main(arguments: list[str]) -> list[dict]:
     """Evaluate; return the lines of the table."""
     options, rest = parse(arguments)
     hparams_file, run_opts, overrides = sb.parse_arguments(rest)
-    ddp_init_group(run_opts)
+    join_processes(run_opts)
     hparams = load_hyperpyyaml(read_benchmark(hparams_file), overrides)
     names = choose(options.tasks, hparams["sets"])
     templates = extend(hparams.get("tasks"))

@@ -182,6 +182,7 @@ ask = lambda batch: [{"answer": f"{row['id']} by {rank}"} for row in batch]
 answers = answer_rows(rows, ask, sys.argv[1], {}, batch_size=2)
 with open(f"{sys.argv[1]}/seen-by-{rank}.json", "w") as file:
     json.dump([answer["answer"] for answer in answers], file)
+distributed.destroy_process_group()
 """
 
 
@@ -226,6 +227,7 @@ except (ValueError, RuntimeError) as error:
     with open(f"{sys.argv[1]}/error-{rank}", "w") as file:
         file.write(str(error))
 distributed.barrier()  # both are here: the next set can be asked about
+distributed.destroy_process_group()
 """
 
 

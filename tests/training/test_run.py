@@ -65,13 +65,12 @@ def test_a_yaml_without_a_precision_is_left_to_speechbrain():
 
 TWO_MACHINES = """
 import os, sys
-from speechbrain.utils.distributed import ddp_init_group
 from speechbrain.utils.run_opts import RunOptions
 from pengi_plugin import precision
-from pengi_plugin.training.run import settle_precision
+from pengi_plugin.training.run import join_processes, settle_precision
 run_opts = {"device": "cpu", "distributed_backend": "gloo"}
 run_opts = RunOptions.from_dictionary(run_opts)
-ddp_init_group(run_opts)
+join_processes(run_opts)
 rank = int(os.environ["RANK"])
 precision.bf16_speedup = lambda: 4.0 if rank == 0 else 0.01
 hparams = {"precision": "auto"}
