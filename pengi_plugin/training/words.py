@@ -44,7 +44,11 @@ class WordHead(nn.Module):
     def __init__(self, d_embedding: int, vocab_size: int):
         super().__init__()
         self.linear = nn.Linear(d_embedding, vocab_size)
-        nn.init.normal_(self.linear.weight)  # of a unit vector: logits of about 1
+        # Embeddings are scaled to values of about 1 and weights start small: weights of
+        # about 1 on a unit vector give the same logits, which Adam's steps, all of one
+        # size, then change sqrt(d_embedding) times as slowly.
+        self.scale = d_embedding**0.5
+        nn.init.normal_(self.linear.weight, std=1 / self.scale)
         self.register_buffer("weights", torch.ones(vocab_size))
 
     def weigh(self, counts: Mapping[int, int], n_clip: int) -> None:
@@ -86,7 +90,7 @@ class WordHead(nn.Module):
         tokens = pad_sequence(list(clip_tokens), batch_first=True)
         mask = torch.arange(tokens.shape[1]) < lengths[:, None]
         tokens, mask = tokens.to(embedding.device), mask.to(embedding.device)
-        log_probs = F.log_softmax(self.linear(embedding).float(), dim=-1)
+        log_probs = F.log_softmax(self.linear(embedding * self.scale).float(), dim=-1)
         weights = self.weights[tokens] * mask
         # A clip without tokens, or with none but such as all clips have, has no loss.
         total = weights.sum(1).clamp(min=1e-6)

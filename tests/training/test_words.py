@@ -56,7 +56,8 @@ def test_the_loss_is_the_mean_surprise_of_a_clips_tokens():
     with torch.no_grad():
         head.linear.weight.copy_(torch.tensor([[1.0, 0], [2, 0], [0, 1], [0, 0]]))
         head.linear.bias.zero_()
-    embedding = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    # The head multiplies embeddings by the root of their width.
+    embedding = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]) / math.sqrt(2)
     loss = head(embedding, [torch.tensor(ids).long() for ids in ([0, 1], [2], [])])
     first = math.log(math.e + math.e**2 + 2) - 1.5
     second = math.log(math.e + 3) - 1
@@ -67,7 +68,7 @@ def test_a_token_counts_by_how_rare_it_is():
     head = WordHead(d_embedding=2, vocab_size=4)
     head.weigh({0: 10, 1: 5, 3: 1}, n_clip=10)
     embedding, tokens = torch.randn(1, 2), torch.tensor([0, 1, 3])
-    surprise = -head.linear(embedding).log_softmax(-1)[0]
+    surprise = -head.linear(embedding * math.sqrt(2)).log_softmax(-1)[0]
     expected = math.log(2) * surprise[1] + math.log(10) * surprise[3]
     expected = expected / (math.log(2) + math.log(10))
     torch.testing.assert_close(head(embedding, [tokens])[0], expected)
@@ -86,3 +87,16 @@ def test_it_learns_which_words_belong_to_which_embedding():
         optimizer.step()
     best = head.linear(embedding).topk(2).indices.sort().values
     assert torch.equal(best, tokens)
+
+
+def test_logits_start_at_about_one_whatever_the_width():
+    torch.manual_seed(0)
+    for width in (8, 512):
+        head = WordHead(d_embedding=width, vocab_size=4000)
+        embedding = torch.nn.functional.normalize(torch.randn(1, width), dim=-1)
+        # With logits of deviation 1 the mean of exp is exp(1/2), so that a token
+        # is expected to surprise by log(4000) + 1/2.
+        tokens = [torch.arange(4000)]
+        assert head(embedding, tokens).item() == pytest.approx(
+            math.log(4000) + 0.5, abs=0.1
+        )
