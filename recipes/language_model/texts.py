@@ -11,8 +11,9 @@ import csv
 import random
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pengi_plugin.corpora.esc50_words import PHRASES, captions_of, label_of
 from pengi_plugin.corpora.general_midi_plan import plan_clips
@@ -31,6 +32,15 @@ N_WORDING, N_QUESTION = 8, 6
 
 #: Ends a line, and each answer of a dialogue; Pengi's answers end with it too.
 END = "</s>"
+
+
+class Pair(NamedTuple):
+    """What a task asks of a clip, what is right, and the kind of question or clip."""
+
+    task: str
+    prompt: str
+    answer: str
+    kind: str
 
 
 def clean(text: str) -> str:
@@ -133,43 +143,96 @@ def read_forms(n_clip: int = 20000):
     for name in PHRASES:
         captions = [("captioning", {"caption": text}) for text in captions_of(name)]
         esc50.append([("sound_events", {"labels": [label_of(name)]}), *captions])
-    repeated = [line for rows in esc50 * 12 for line in _lines(rows, draw)]
+    esc50 = [[_pair(*row) for row in rows] for rows in esc50]
+    repeated = [line for pairs in esc50 * 12 for line in _lines(pairs, draw)]
     prompts = [t.prompt for t in TASKS.values() if "{" not in t.prompt]
     train = _midi_lines("train", n_clip, draw) + repeated + prompts * 12
     return train, _midi_lines("test", 300, draw)
 
 
+def read_questions(n_clip: int = 20000):
+    """Read dialogues that only ask questions, those about a sound's presence apart.
+
+    Whether "a tuba" is heard is a comparison of the prompt with what is known, which
+    a model learns late: these lines let a recipe give it a share of its own. About
+    each of ``n_clip`` planned training clips of ``general_midi`` there are two
+    dialogues of yes and no, and one of all other kinds; those about 300 test clips
+    are held out.
+    """
+    draw = random.Random("questions")
+    train, held_out = (
+        [
+            _ask(said(pairs), pool, draw)
+            for pairs in midi_pairs(split, n)
+            for pool in (_presence(pairs), _presence(pairs), _others(pairs))
+        ]
+        for split, n in (("train", n_clip), ("test", 300))
+    )
+    return train, held_out
+
+
 def _midi_lines(split: str, n_clip: int, draw: random.Random) -> list[str]:
-    """Return the lines of planned clips, questions in several wordings."""
+    clips = midi_pairs(split, n_clip)
+    return [line for pairs in clips for line in _lines(pairs, draw)]
+
+
+def midi_pairs(split: str, n_clip: int) -> list[list[Pair]]:
+    """Return what each planned clip is asked, its questions in several wordings."""
     clips, planned = defaultdict(list), plan_clips(split, n_clip)
     for seed in range(N_WORDING):
         for row in plan_rows(planned, seed).values():
             if seed == 0 or row["task"] == ASKED:
-                clips[row["clip"]].append((row["task"], row))
-    return [line for rows in clips.values() for line in _lines(rows, draw)]
+                clips[row["clip"]].append(_pair(row["task"], row))
+    return [*clips.values()]
 
 
-def _lines(rows: Sequence[tuple[str, dict]], draw: random.Random) -> list[str]:
-    """Return the lines of a clip's rows (task, words).
+def _lines(pairs: Sequence[Pair], draw: random.Random) -> list[str]:
+    """Return the lines of a clip.
 
     For each task that asks the same of all clips: its answer alone, and a dialogue
     from the answers to other tasks. Then dialogues with several questions: one of all
-    kinds, and two that only ask whether a sound is there, which teach the sooner that
-    an answer depends on what prompt and facts have in common.
+    kinds, and two that only ask whether a sound is there.
     """
-    pairs = [(task, *apply(task, words)) for task, words in rows]
-    said = [pair for pair in pairs if pair[0] != ASKED]
-    lines = []
-    for task, prompt, answer in said:
-        facts = [fact for other, _, fact in said if other != task]
+    known, lines = said(pairs), []
+    for task, prompt, answer, _ in known:
+        facts = [pair.answer for pair in known if pair.task != task]
         lines += [answer, dialogue(_some(facts, draw), (prompt, answer))]
-    questions = list({pair[1]: pair[1:] for pair in pairs if pair[0] == ASKED}.values())
-    presence = [pair for pair in questions if pair[1] in ("yes", "no")]
-    for pool in (questions, presence, presence) if questions else ():
-        facts = _some([fact for _, _, fact in said], draw)
-        asked = draw.sample(pool, min(N_QUESTION, len(pool)))
-        lines.append(dialogue(facts, *asked))
+    questions = _questions(pairs)
+    for pool in (questions, *[_presence(pairs)] * 2) if questions else ():
+        lines.append(_ask(known, pool, draw))
     return lines
+
+
+def _pair(task: str, words: Mapping) -> Pair:
+    kind = words.get("question_kind") or words.get("clip_kind", "")
+    return Pair(task, *apply(task, words), kind)
+
+
+def said(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the answers to the tasks that ask the same of all clips."""
+    return [pair for pair in pairs if pair.task != ASKED]
+
+
+def _questions(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the different questions about a clip."""
+    return [*{pair.prompt: pair for pair in pairs if pair.task == ASKED}.values()]
+
+
+def _presence(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the different questions whether a sound is there."""
+    return [pair for pair in _questions(pairs) if pair.answer in ("yes", "no")]
+
+
+def _others(pairs: Sequence[Pair]) -> list[Pair]:
+    """Return the different questions of all other kinds."""
+    return [pair for pair in _questions(pairs) if pair.answer not in ("yes", "no")]
+
+
+def _ask(known: Sequence[Pair], pool: Sequence[Pair], draw: random.Random) -> str:
+    """Return a dialogue with several questions of a pool, from some of what is said."""
+    facts = _some([pair.answer for pair in known], draw)
+    asked = draw.sample(pool, min(N_QUESTION, len(pool)))
+    return dialogue(facts, *((pair.prompt, pair.answer) for pair in asked))
 
 
 def _some(facts: Sequence[str], draw: random.Random) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import kneser_ney
 import numpy as np
+import questions
 import speechbrain as sb
 import texts
 import torch
@@ -69,16 +70,31 @@ class LanguageModelBrain(sb.Brain):
             for name, documents in self.held_out.items()
         }
 
-    @torch.no_grad()
-    def log_probs(self, documents, batch_size: int = 64) -> list[np.ndarray]:
-        """Return every token's log-probability, each document on its own.
+    def log_probs(self, documents) -> list[np.ndarray]:
+        """Return every token's log-probability, each document on its own."""
+        found = {
+            index: -F.cross_entropy(logits, targets, reduction="none").cpu().numpy()
+            for index, logits, targets in self.predictions(documents)
+        }
+        return [found[index] for index in range(len(documents))]
 
-        A document is read after one end token, as in a block.
+    def right(self, documents, n_answer) -> list[bool]:
+        """Tell of each document whether greedy search would write its last tokens."""
+        found = {}
+        for index, logits, targets in self.predictions(documents):
+            hits = logits.argmax(-1) == targets
+            found[index] = bool(hits[-n_answer[index] :].all())
+        return [found[index] for index in range(len(documents))]
+
+    @torch.no_grad()
+    def predictions(self, documents, batch_size: int = 64):
+        """Yield the index, logits [token, vocab] and tokens of each document.
+
+        Short ones come first. A document is read after one end token, as in a block.
         """
         self.modules.eval()
         end = self.modules.lm.config.eos_token_id
         order = sorted(range(len(documents)), key=lambda i: len(documents[i]))
-        found = [None] * len(documents)
         for start in range(0, len(order), batch_size):
             rows = order[start : start + batch_size]
             width = len(documents[rows[-1]]) + 1
@@ -90,10 +106,8 @@ class LanguageModelBrain(sb.Brain):
             )
             logits = self.compute_forward(ids, sb.Stage.TEST).float()
             targets = ids[:, 1:].to(logits.device)
-            scores = -F.cross_entropy(logits.mT, targets, reduction="none")
-            for i, row in zip(rows, scores.cpu().numpy()):
-                found[i] = row[: len(documents[i])]
-        return found
+            for i, scores, tokens in zip(rows, logits, targets):
+                yield i, scores[: len(documents[i])], tokens[: len(documents[i])]
 
 
 def export(lm, tokenizer_file, folder) -> None:
@@ -131,11 +145,12 @@ def read_corpora(hparams) -> dict[str, tuple[list[str], list[str]]]:
             hparams["wordnet_folder"], hparams["wordnet_held_out_every"]
         ),
         "forms": texts.read_forms(hparams["n_clip"]),
+        "questions": texts.read_questions(hparams["n_clip"]),
     }
 
 
 def main(arguments: list[str]) -> dict[str, float]:
-    """Train, export, print the table; return the held-out perplexities."""
+    """Train, export, print the tables; return the held-out perplexities."""
     hparams_file, run_opts, overrides = sb.parse_arguments(arguments)
     with Path(hparams_file).open(encoding="utf-8") as stream:
         hparams = load_hyperpyyaml(stream, overrides)
@@ -149,7 +164,7 @@ def main(arguments: list[str]) -> dict[str, float]:
             name: [part for line in train for part in line.split(texts.END)]
             for name, (train, _) in lines.items()
         }
-        weighted = vocabulary.in_shares(train_lines, shares)
+        weighted = vocabulary.in_shares(train_lines, hparams["tokenizer_shares"])
         weighted += vocabulary.every_word(train_lines["forms"])
         vocabulary.train_tokenizer(weighted, tokenizer_file, hparams["vocab_size"])
     tokenizer = SentencePieceTokenizer(tokenizer_file)
@@ -194,8 +209,13 @@ def main(arguments: list[str]) -> dict[str, float]:
     table = kneser_ney.comparison(
         train, held_out, perplexities, len(tokenizer), hparams["ngram_order"]
     )
-    Path(hparams["output_folder"], "perplexity.md").write_text(table + "\n")
-    print(table)
+    asked = questions.read()
+    documents, n_answer = questions.encode(asked, tokenizer)
+    right = brain.right(documents, n_answer)
+    answers = questions.table([kind for kind, *_ in asked], right)
+    for name, text in (("perplexity", table), ("answers", answers)):
+        Path(hparams["output_folder"], f"{name}.md").write_text(text + "\n")
+        print(text)
     return perplexities
 
 

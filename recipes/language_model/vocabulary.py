@@ -10,11 +10,16 @@ import sentencepiece
 
 
 def in_shares(lines: dict[str, list[str]], shares: dict[str, float]) -> list[str]:
-    """Repeat the lines of small corpora until the letters are about in shares."""
-    weights = {name: shares[name] / sum(map(len, lines[name])) for name in lines}
+    """Repeat the lines of small corpora until the letters are about in shares.
+
+    A corpus without a share is left out.
+    """
+    weights = {
+        name: share / sum(map(len, lines[name])) for name, share in shares.items()
+    }
     return [
         line
-        for name in lines
+        for name in weights
         for line in lines[name] * round(weights[name] / min(weights.values()))
     ]
 

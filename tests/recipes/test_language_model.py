@@ -3,14 +3,17 @@
 import csv
 import importlib
 import math
-from collections import Counter
+from collections import Counter, defaultdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from transformers import GPT2LMHeadModel
 
-NAMES = ("texts", "mixture", "kneser_ney", "vocabulary", "train")
+from pengi_plugin.lobes.tokenizer import SentencePieceTokenizer
+
+NAMES = ("texts", "questions", "mixture", "kneser_ney", "vocabulary", "train")
 
 
 @pytest.fixture
@@ -139,6 +142,113 @@ def test_dialogues_ask_for_sounds_that_their_facts_name_or_not(recipe):
     assert not named["no"]
 
 
+def test_two_of_three_question_dialogues_only_ask_whether_a_sound_is_there(recipe):
+    train, held_out = recipe["texts"].read_questions(n_clip=30)
+    assert (len(train), len(held_out)) == (90, 900)
+    named = Counter()
+    for index, line in enumerate(train + held_out):
+        facts, *asked = line.split("question: ")
+        assert facts
+        assert len(set(asked)) == len(asked) > 1
+        pairs = [part.removesuffix("</s>").rsplit("? ", 1) for part in asked]
+        answers = {answer for _, answer in pairs}
+        if index % 3 == 2:
+            assert not answers & {"yes", "no"}
+            continue
+        assert answers <= {"yes", "no"}
+        for question, answer in pairs:
+            start, _, phrase = question.partition("do you hear ")
+            named[answer] += not start and phrase in facts
+    assert named["yes"] > 100
+    assert not named["no"]
+
+
+def test_test_questions_have_all_facts_and_the_right_answer(recipe):
+    asked = recipe["questions"].read(n_clip=60)
+    assert len(set(asked)) == len(asked)
+    kinds = Counter(kind for kind, *_ in asked)
+    assert set(kinds) == {
+        "family",
+        "first",
+        "high or low",
+        "how many",
+        "last",
+        "list of sounds, sequence",
+        "list of sounds, together",
+        "soft or loud",
+        "together",
+        "yes or no",
+    }
+    for kind, question, answer in asked:
+        facts = question.partition("question: ")[0]
+        if "general midi sequence, " in facts:
+            listed = facts.split("general midi sequence, ")[1].split(". ")[0]
+            sounds = listed.split(", ")
+            expected = {
+                "first": sounds[0],
+                "last": sounds[-1],
+                "list of sounds, sequence": listed,
+                "how many": ["no", "one", "two", "three"][len(sounds)],
+                "together": "one after the other",
+            }
+            assert answer == expected.get(kind, answer)
+        if kind in ("high or low", "soft or loud"):
+            assert answer in facts
+
+
+def test_an_answer_counts_with_its_end_mark(recipe, root):
+    folder = root / "pengi_plugin" / "assets" / "mini_lm"
+    tokenizer = SentencePieceTokenizer(folder / "tokenizer.model")
+    asked = [("first", "an owl. question: what is first?", "owl, rain")]
+    (document,), (n_answer,) = recipe["questions"].encode(asked, tokenizer)
+    assert tokenizer.decode_ids(document[-n_answer:-1]) == "owl, rain"
+    assert document[-1] == 2  # </s>
+    assert tokenizer.decode_ids(document[:-n_answer]) == asked[0][1]
+
+
+class Counting(torch.nn.Module):
+    """A language model that is sure of the next number."""
+
+    config = SimpleNamespace(eos_token_id=0)
+
+    def forward(self, input_ids, use_cache):
+        logits = torch.nn.functional.one_hot((input_ids + 1) % 10, 10).float()
+        return SimpleNamespace(logits=logits)
+
+
+def test_an_answer_is_right_if_every_token_of_it_is(recipe):
+    brain = recipe["train"].LanguageModelBrain(modules={"lm": Counting()})
+    documents = [[7, 1, 2, 3], [1, 2, 4, 5], [5, 6], [1, 2, 3, 9], [4, 9, 9, 3, 4, 5]]
+    n_answer = [2, 2, 1, 2, 2]
+    assert brain.right(documents, n_answer) == [True, False, True, False, True]
+    scores = brain.log_probs(documents)
+    assert [len(row) for row in scores] == [4, 4, 2, 4, 6]
+    sure = math.log(math.e / (math.e + 9))
+    assert scores[0] == pytest.approx([sure - 1, sure - 1, sure, sure], abs=1e-5)
+
+
+def test_the_shipped_model_answers_questions_from_text(recipe, root):
+    folder = root / "pengi_plugin" / "assets" / "mini_lm"
+    lm = GPT2LMHeadModel.from_pretrained(folder)
+    asked = recipe["questions"].read(n_clip=40)
+    tokenizer = SentencePieceTokenizer(folder / "tokenizer.model")
+    brain = recipe["train"].LanguageModelBrain(modules={"lm": lm})
+    right = brain.right(*recipe["questions"].encode(asked, tokenizer))
+    of_kind = defaultdict(list)
+    for (kind, *_), one in zip(asked, right):
+        of_kind[kind].append(one)
+    shares = {kind: sum(several) / len(several) for kind, several in of_kind.items()}
+    assert len(of_kind["yes or no"]) > 100
+    assert shares["yes or no"] > 0.95
+    assert min(shares.values()) > 0.95
+
+
+def test_the_tokenizer_leaves_out_a_corpus_without_a_share(recipe):
+    lines = {"a": ["xx"] * 3, "b": ["yyyy"], "c": ["z"]}
+    kept = recipe["vocabulary"].in_shares(lines, {"a": 0.75, "b": 0.25})
+    assert Counter(kept) == {"xx": 6, "yyyy": 1}
+
+
 def test_blocks_hold_each_corpus_in_its_share(recipe):
     rng = np.random.default_rng(0)
     corpora = {
@@ -249,6 +359,7 @@ def trained(recipe, root, audiocaps, wordnet, tmp_path, capsys):
         "n_embd": 16,
         "n_layer": 1,
         "n_head": 2,
+        "n_inner": 32,
         "block_size": 192,
         "number_of_epochs": 2,
         "updates_per_epoch": 10,
@@ -286,9 +397,12 @@ def test_a_tiny_training_learns_exports_and_prints_the_table(trained):
     assert lm.lm_head.weight is lm.transformer.wte.weight
     assert lm.dtype == torch.float32
     assert lm.config.eos_token_id == lm.config.bos_token_id == 2
+    assert lm.config.n_inner == 32
     assert (folder / "mini_lm" / "tokenizer.model").exists()
     assert "| audiocaps | 3 |" in printed
     assert (folder / "perplexity.md").read_text() in printed
+    assert (folder / "answers.md").read_text() in printed
+    assert "\n| yes or no | " in printed
 
 
 def test_the_tokenizer_learns_from_lines_without_end_marks(
