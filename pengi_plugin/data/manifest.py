@@ -15,7 +15,9 @@ import json
 import logging
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +42,31 @@ SEEKABLE = {"WAV", "WAVEX", "FLAC", "AIFF", "AU", "W64", "RF64"}
 
 #: How the text begins that Git LFS leaves where a file was not fetched.
 LFS_POINTER = b"version https://git-lfs"
+
+#: How many files that have gone a message names.
+N_NAMED = 3
+
+#: Whether manifests stay in use although files came or went; see ``keep_manifests``.
+_KEPT: ContextVar[bool] = ContextVar("manifests are kept", default=False)
+
+
+@contextmanager
+def keep_manifests(is_kept: bool = True) -> Iterator[None]:
+    """Let manifests stay in use although audio files came or went meanwhile.
+
+    A run that goes on needs the rows that it started with: manifests that were
+    prepared again without a file would make it another run.
+
+    Arguments
+    ---------
+    is_kept : bool
+        False: nothing changes.
+    """
+    token = _KEPT.set(is_kept)
+    try:
+        yield
+    finally:
+        _KEPT.reset(token)
 
 
 def check_audio(path: str | Path, seconds: float | None = None) -> tuple[float, str]:
@@ -149,7 +176,9 @@ def check_files(
     return durations, left_out
 
 
-def is_prepared(folder: str | Path, arguments: Mapping) -> bool:
+def is_prepared(
+    folder: str | Path, arguments: Mapping, makes_files: bool = False
+) -> bool:
     """Tell whether a folder holds manifests made from these arguments and files.
 
     Arguments
@@ -158,12 +187,16 @@ def is_prepared(folder: str | Path, arguments: Mapping) -> bool:
         Where the manifests are.
     arguments : dict
         All that they depend on, as JSON knows it.
+    makes_files : bool
+        Whether the preparation makes the audio files, and so brings back those that
+        have gone.
 
     Returns
     -------
     bool
         True if there is nothing to do: the arguments are the same, every listed
-        file is there, and every file that was left out is as it was then.
+        file is there, and every file that was left out is as it was then. Within
+        ``keep_manifests`` the arguments alone count, except where files are made.
 
     Example
     -------
@@ -180,7 +213,19 @@ def is_prepared(folder: str | Path, arguments: Mapping) -> bool:
     if record.get("arguments") != json.loads(json.dumps(arguments)):
         logger.info("%s was prepared with other options; preparing again.", folder)
         return False
-    changed = changed_file(folder, record)
+    try:
+        listed = listed_files(folder, record)
+    except ValueError as error:
+        logger.warning("%s; preparing %s again.", error, folder)
+        return False
+    changed = changed_file(folder, record, listed)
+    if changed and _KEPT.get() and not makes_files:
+        logger.warning(
+            "%s. The run that goes on keeps the manifests in %s%s; a new run prepares "
+            "them again.",
+            *(changed, folder, _gone(listed)),
+        )
+        return True
     if changed:
         logger.warning("%s; preparing %s again.", changed, folder)
         return False
@@ -222,7 +267,7 @@ def check_options(folder: str | Path, options: Mapping) -> None:
             )
 
 
-def changed_file(folder: Path, record: Mapping) -> str:
+def changed_file(folder: Path, record: Mapping, listed: Iterable[str]) -> str:
     """Tell which file is not as it was when a folder was prepared; empty if none."""
     if "left_out" not in record:
         return f"{folder / RECORD} does not say which files were left out"
@@ -232,19 +277,39 @@ def changed_file(folder: Path, record: Mapping) -> str:
             return f"{path} was left out and is another now"
     if record.get("audio_files", "") not in ("", audio_files(data_root)):
         return f"clips were not found, and there are other audio files in {data_root}"
+    for path in listed:
+        if not file_state(path):
+            return f"{path} has gone or is empty"
+    return ""
+
+
+def listed_files(folder: Path, record: Mapping) -> list[str]:
+    """Return the paths of all audio files in the manifests of a prepared folder.
+
+    Raises
+    ------
+    ValueError
+        If a manifest is damaged; names it.
+    """
     wavs = set()
     for split in record.get("splits", SPLITS):
         path = folder / f"{split}.json"
         try:
             rows = json.loads(path.read_text(encoding="utf-8"))
             wavs |= {row["wav"] for row in rows.values()}
-        except (ValueError, AttributeError, KeyError, TypeError):
-            return f"{path} is damaged"
-    for wav in sorted(wavs):
-        path = resolve(wav, folder, data_root)
-        if not file_state(path):
-            return f"{path} has gone or is empty"
-    return ""
+        except (ValueError, AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"{path} is damaged") from error
+    data_root = record.get("data_root", "")
+    return [resolve(wav, folder, data_root) for wav in sorted(wavs)]
+
+
+def _gone(listed: Iterable[str]) -> str:
+    """Return, for a message, how many listed files have gone, and some of them."""
+    gone = [path for path in listed if not file_state(path)]
+    if not gone:
+        return ""
+    named = ", ".join(gone[:N_NAMED]) + (", ..." if len(gone) > N_NAMED else "")
+    return f" (of their files {len(gone)} have gone or are empty: {named})"
 
 
 def left_out_state(left_out: Iterable[str], data_root: str | Path) -> dict:

@@ -84,7 +84,9 @@ def rows_digest(rows: Iterable[Mapping], without: Iterable[str] = ("wav",)) -> s
     return total.hexdigest()[:16]
 
 
-def check_same_run(folder: str | Path, part: str, values: Mapping[str, object]) -> None:
+def check_same_run(
+    folder: str | Path, part: str, values: Mapping[str, object], hint: str = ""
+) -> None:
     """Write down what a run is, or compare it with what is written there.
 
     A folder without a checkpoint holds no run yet: what is written is replaced.
@@ -97,6 +99,8 @@ def check_same_run(folder: str | Path, part: str, values: Mapping[str, object]) 
         What the values are of, such as ``settings``; each part is compared alone.
     values : dict
         Name -> plain value.
+    hint : str
+        What can be done about other values, for the message.
 
     Raises
     ------
@@ -117,7 +121,7 @@ def check_same_run(folder: str | Path, part: str, values: Mapping[str, object]) 
     path = folder / RUN_FILE
     values = json.loads(json.dumps(dict(values)))
     run = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if part not in run or not any(folder.glob(FOLDERS)):
+    if part not in run or not is_under_way(folder):
         run[part] = values
         write_file(path, json.dumps(run, indent=1, sort_keys=True) + "\n")
         return
@@ -134,6 +138,12 @@ def check_same_run(folder: str | Path, part: str, values: Mapping[str, object]) 
             f"; {more} more" if more > 0 else ""
         )
         raise ValueError(
-            f"{folder} holds the checkpoints of another run ({listed}). Give another "
-            "output_folder, or delete this one to train anew."
+            f"{folder} holds the checkpoints of another run ({listed}). "
+            f"{hint}{'give' if hint else 'Give'} another output_folder, or delete "
+            "this one to train anew."
         )
+
+
+def is_under_way(folder: str | Path) -> bool:
+    """Tell whether a folder of checkpoints holds one, finished or not."""
+    return any(Path(folder).glob(FOLDERS))

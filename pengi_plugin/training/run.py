@@ -6,6 +6,7 @@ differs between recipes is in their YAML, or in their Brain class.
 
 import atexit
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,7 +25,12 @@ from torch import distributed
 from pengi_plugin.conversion.clap import load_clap
 from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset, make_sampler
-from pengi_plugin.data.manifest import SPLITS, manifest_path, read_manifest
+from pengi_plugin.data.manifest import (
+    SPLITS,
+    keep_manifests,
+    manifest_path,
+    read_manifest,
+)
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.precision import choose_precision
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, continue_from, load_pretrained
@@ -44,6 +50,7 @@ from pengi_plugin.training.identity import (
     RUN_FILE,
     check_same_run,
     flat_settings,
+    is_under_way,
     rows_digest,
 )
 from pengi_plugin.training.progress import Progress
@@ -54,8 +61,16 @@ from pengi_plugin.training.schedule import (
 )
 from pengi_plugin.training.words import add_clip_tokens, count_tokens
 
+logger = logging.getLogger(__name__)
+
 #: Answers that ``test`` prints.
 N_PRINTED = 12
+
+#: What to do about other rows than a run has started with.
+ROWS_HINT = (
+    "If a corpus was prepared again meanwhile, without files that have gone or with "
+    "new ones, put its files back as they were and give the same command again. Else "
+)
 
 #: Options that make a run shorter when they are lowered, where its YAML has them.
 SHORTER = ("number_of_epochs", "n_train")
@@ -161,13 +176,16 @@ def settle_precision(hparams: dict, run_opts: sb.utils.run_opts.RunOptions) -> N
 def prepare(hparams: dict) -> dict[str, dict]:
     """Prepare every corpus that is to be used, on one process, and read it.
 
+    A run that goes on keeps its manifests, although audio files have come or gone
+    since it started: what cannot be read is replaced, see ``max_unreadable_share``.
+
     Arguments
     ---------
     hparams : dict
-        Its ``corpora`` names for each corpus ``manifest_folder``, ``share`` and, if
-        its manifests are to be written, ``prepare`` (a function without arguments).
-        A corpus whose ``source`` is null is left out; one without ``source`` needs
-        none.
+        ``save_folder`` is where checkpoints are. ``corpora`` names for each corpus
+        ``manifest_folder``, ``share`` and, if its manifests are to be written,
+        ``prepare`` (a function without arguments). A corpus whose ``source`` is null
+        is left out; one without ``source`` needs none.
 
     Returns
     -------
@@ -179,7 +197,8 @@ def prepare(hparams: dict) -> dict[str, dict]:
         if corpus.get("source", name) is None:
             continue
         if "prepare" in corpus:
-            run_on_main(corpus["prepare"])
+            with keep_manifests(is_under_way(hparams["save_folder"])):
+                run_on_main(corpus["prepare"])
         for split in SPLITS:
             path = manifest_path(corpus["manifest_folder"], split)
             rows[split] |= read_manifest(path, name)
@@ -252,7 +271,10 @@ def fit(
     ValueError
         If the run would make no update, or its folder holds a run on other rows.
     """
-    run_on_main(check_same_run, args=[hparams["save_folder"], "rows", describe(rows)])
+    run_on_main(
+        check_same_run,
+        args=[hparams["save_folder"], "rows", describe(rows), ROWS_HINT],
+    )
     hparams["tensorboard_logger"] = hparams["tensorboard_logger"]()
     brain = brain_class(
         hparams["modules"],
@@ -263,8 +285,11 @@ def fit(
     )
     brain.train_set = make_dataset(hparams, rows["train"], train=True)
     valid_set = make_dataset(hparams, rows["valid"])
-    # All test rows are scored, so all their files must be there.
-    make_dataset({**hparams, "max_unreadable_share": 0.0}, rows["test"])
+    # All test rows are scored, so all their files must be there when a run starts.
+    test_rows = rows["test"]
+    if is_under_way(hparams["save_folder"]):
+        test_rows = rows_with_files(test_rows)
+    make_dataset({**hparams, "max_unreadable_share": 0.0}, test_rows)
     if "word_head" in hparams["modules"]:
         counts = count_tokens(brain.train_set)
         hparams["modules"]["word_head"].weigh(counts, len(brain.train_set))
@@ -304,6 +329,22 @@ def fit(
         },
     )
     return brain
+
+
+def rows_with_files(rows: Mapping[str, Mapping]) -> dict[str, Mapping]:
+    """Return the test rows whose audio files are there; warn of the others.
+
+    Files that go while a run trains must not keep it from going on.
+    """
+    kept = {key: row for key, row in rows.items() if Path(row["wav"]).is_file()}
+    gone = list(dict.fromkeys(row["wav"] for k, row in rows.items() if k not in kept))
+    if gone:
+        logger.warning(
+            "%d audio files of the test have gone since the run started, the first is "
+            "%s. Put them back before the test.",
+            *(len(gone), gone[0]),
+        )
+    return kept
 
 
 def describe(rows: Mapping[str, Mapping]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from pengi_plugin.data.manifest import (
     check_files,
     check_options,
     is_prepared,
+    keep_manifests,
     write_manifests,
 )
 
@@ -132,6 +133,29 @@ def test_files_that_came_or_went_make_a_preparation_stale(
 ):
     change(prepared[name])
     assert not is_prepared(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [("a", lambda path: path.unlink()), ("b", lambda path: path.write_text("sound"))],
+    ids=["gone", "found again"],
+)
+def test_a_run_that_goes_on_keeps_manifests_although_files_came_or_went(
+    prepared, tmp_path, caplog, name, change
+):
+    change(prepared[name])
+    with keep_manifests():
+        assert is_prepared(tmp_path, {})
+        assert not is_prepared(tmp_path, {"test_fold": 2})
+        assert not is_prepared(tmp_path, {}, makes_files=True)
+    assert str(prepared[name]) in caplog.text
+    assert ("1 have gone or are empty" in caplog.text) == (name == "a")
+    with keep_manifests(False):
+        assert not is_prepared(tmp_path, {})
+    assert not is_prepared(tmp_path, {})
+    (tmp_path / "valid.json").write_text("{")
+    with keep_manifests():
+        assert not is_prepared(tmp_path, {})
 
 
 def test_a_file_of_the_same_size_that_was_mended_makes_a_preparation_stale(

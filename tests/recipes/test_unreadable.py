@@ -1,5 +1,6 @@
 """A training goes on where some files cannot be read, and stops where many cannot."""
 
+import json
 import re
 import shutil
 
@@ -64,3 +65,51 @@ def test_more_files_than_the_limit_that_cannot_be_read_stop_a_training(
     ):
         main(arguments(folder=folder, max_unreadable_share=0.1))
     assert not (tmp_path / "run" / "model").exists()
+
+
+@pytest.fixture
+def listed(tones, tmp_path):
+    """Return a folder of clips and a table, and the corpora of a YAML that prepare it
+    where a training starts."""
+    folder = shutil.copytree(tones, tmp_path / "clips")
+    lines = ["file_name,text,split"]
+    for split in ("train", "valid", "test"):
+        rows = json.loads((folder / f"{split}.json").read_text())
+        for key, row in rows.items():
+            if row["task"] == "captioning":
+                lines.append(f"{key.removesuffix('_caption')}.wav,{row['caption']},")
+                lines[-1] += split
+        (folder / f"{split}.json").unlink()
+    (folder / "clips.csv").write_text("\n".join(lines) + "\n")
+    manifests = tmp_path / "manifests"
+    prepare = (
+        f"!name:pengi_plugin.corpora.clips.prepare_clips {{data_folder: {folder}, "
+        f"manifest_folder: {manifests}, task: captioning, split_column: split}}"
+    )
+    corpora = (
+        "{general_midi: {source: null}, esc50: {source: null}, "
+        f"tones: {{manifest_folder: {manifests}, share: 1.0, prepare: {prepare}}}}}"
+    )
+    return folder, manifests, corpora
+
+
+def test_a_run_goes_on_with_its_rows_where_listed_files_have_gone_since(
+    main, arguments, listed, tmp_path
+):
+    folder, manifests, corpora = listed
+    options = {"corpora": corpora, "max_unreadable_share": 0.1, "pairs_per_clip": 1}
+    main(arguments(**options, number_of_epochs=1))
+    before = (manifests / "train.json").read_bytes()
+    (folder / "train_3.wav").unlink()
+    main(arguments(**options, number_of_epochs=2))
+    assert (manifests / "train.json").read_bytes() == before
+    assert unreadable_clips(tmp_path / "run") == [1]
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert f"1 have gone or are empty: {folder / 'train_3.wav'})" in log
+    # A new run prepares them again, and is one of the files that are there.
+    main(arguments("new", **options, number_of_epochs=1))
+    assert unreadable_clips(tmp_path / "new") == []
+    assert "train_3" not in (manifests / "train.json").read_text()
+    # Which the first run then refuses, and says what to do.
+    with pytest.raises(ValueError, match=r"train rows: .24 .* put its files back"):
+        main(arguments(**options, number_of_epochs=3))

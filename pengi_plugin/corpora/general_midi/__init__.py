@@ -82,7 +82,7 @@ def prepare_general_midi(
     sizes = {"train": n_train, "valid": n_valid, "test": n_test}
     arguments = {"corpus": "general_midi", "version": VERSION, "seed": seed}
     arguments |= {**sizes, "data_root": str(data_folder.resolve())}
-    if is_prepared(manifest_folder, arguments):
+    if is_prepared(manifest_folder, arguments, makes_files=True):
         return
     splits = {split: plan_clips(split, sizes[split], seed) for split in sizes}
     paths, left_out = render_clips(
