@@ -31,7 +31,8 @@ def choose_searcher(searcher: nn.Module, **options) -> nn.Module:
     ------
     ValueError
         If no search has all of the options (``beam_size`` together with
-        ``temperature``), or a value cannot be used.
+        ``temperature``), a value cannot be used, or another class would leave out
+        the scorers of ``searcher``.
 
     Example
     -------
@@ -68,9 +69,22 @@ def as_searcher(searcher_class: type[SearchOptions], searcher: nn.Module) -> nn.
 
     The new one shares the language model, and has the options of ``searcher`` that
     its class has too; the others have their default values.
+
+    Raises
+    ------
+    ValueError
+        If ``searcher`` has scorers, which the class does not know.
     """
     if isinstance(searcher, searcher_class):
         return searcher
+    takes_scorer = "scorer" in searcher_class.option_names()
+    if getattr(searcher, "scorer", None) is not None and not takes_scorer:
+        raise ValueError(
+            f"The model's {type(searcher).__name__} has scorers, which "
+            f"{searcher_class.__name__} would leave out. Give options of "
+            f"{type(searcher).__name__} alone "
+            f"({', '.join(searcher.option_names())}), or set its scorer to None."
+        )
     names = set(searcher_class.option_names()) & set(searcher.option_names())
     shared = {name: getattr(searcher, name) for name in (*OF_THE_MODEL, *names)}
     return searcher_class(**shared)

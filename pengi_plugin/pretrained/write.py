@@ -93,15 +93,12 @@ def write_model(folder: Path, section: CommentedMap, hparams: dict) -> None:
     files = {name: f"{name}.safetensors" for name in parts}
     loadables = dict(zip(parts, parts))
     tokenizers = {}
-    for name, key in separate_tokenizers(section, hparams).items():
+    tree, keys = independent_tree(section, hparams)
+    for name, key in keys.items():
         tokenizer = hparams["tokenizer" if key == "tokenizer" else "text_encoder"]
         tokenizers[name] = getattr(tokenizer, "tokenizer", tokenizer)
         files[name] = f"{name}{tokenizers[name].suffix}"
         loadables[name] = key
-    tree = with_references(section)
-    refer_to_settings(tree)
-    for name, node in tree.items():
-        make_independent(name, node, hparams.get(name))
     tree["pretrainer"] = tagged(
         "!new:pengi_plugin.pretrained.FolderPretrainer",
         {
@@ -115,6 +112,38 @@ def write_model(folder: Path, section: CommentedMap, hparams: dict) -> None:
         tokenizer.save(folder / files[name])
     (folder / HPARAMS_FILE).write_text(HEADER + dumped(tree), encoding="utf-8")
     write_template("exported_model_card.md", folder / "README.md", {})
+
+
+def independent_tree(
+    section: CommentedMap, hparams: dict
+) -> tuple[CommentedMap, dict[str, str]]:
+    """Return a model's YAML that names nothing outside the model's folder.
+
+    Arguments
+    ---------
+    section : CommentedMap
+        The model's YAML, resolved and not constructed; changed in place.
+    hparams : dict
+        The same, constructed, trained or not.
+
+    Returns
+    -------
+    tree : CommentedMap
+        To be completed by a pretrainer.
+    keys : dict
+        As of ``separate_tokenizers``.
+
+    Raises
+    ------
+    ValueError
+        If a part cannot be built without what is elsewhere; names it.
+    """
+    keys = separate_tokenizers(section, hparams)
+    tree = with_references(section)
+    refer_to_settings(tree)
+    for name, node in tree.items():
+        make_independent(name, node, hparams.get(name))
+    return tree, keys
 
 
 def make_independent(name: str, node, built) -> None:

@@ -44,6 +44,7 @@ from pengi_plugin.storage.lock import hold_folder
 from pengi_plugin.tasks import apply, extend
 from pengi_plugin.training.brain import PengiBrain
 from pengi_plugin.training.checkpoints import remove_unfinished
+from pengi_plugin.training.checks import check_exportable, check_one_answer
 from pengi_plugin.training.export import export_run
 from pengi_plugin.training.hparams import read_hparams
 from pengi_plugin.training.identity import (
@@ -269,8 +270,12 @@ def fit(
     Raises
     ------
     ValueError
-        If the run would make no update, or its folder holds a run on other rows.
+        If the run would make no update, its folder holds a run on other rows, its
+        searcher returns several answers, or its model could not be exported.
     """
+    check_one_answer(hparams["model"]["searcher"])
+    if hparams.get("export_folder"):
+        check_exportable(hparams["output_folder"], hparams["model"])
     run_on_main(
         check_same_run,
         args=[hparams["save_folder"], "rows", describe(rows), ROWS_HINT],

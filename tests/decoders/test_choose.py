@@ -1,4 +1,5 @@
 import pytest
+from speechbrain.decoders.scorer import LengthScorer, ScorerBuilder
 from torch import nn
 
 from pengi_plugin.decoders.beam import PrefixBeamSearcher
@@ -68,6 +69,20 @@ def test_options_choose_the_search_and_all_others_are_kept(
     kept = {option: getattr(searcher, option) for option in shared} | options
     for option, value in kept.items():
         assert getattr(chosen, option) == value, option
+
+
+def test_scorers_are_kept_by_a_beam_and_never_dropped_by_another_search(searchers):
+    beam = searchers["beam"]
+    lengths = LengthScorer(beam.lm.vocab_size)
+    scorer = ScorerBuilder(full_scorers=[lengths], weights={"length": 0.5})
+    beam = beam.with_options(scorer=scorer)
+    assert choose_searcher(beam, beam_size=3).scorer is scorer
+    message = "PrefixBeamSearcher has scorers, which PrefixSampler would leave out"
+    with pytest.raises(ValueError, match=message):
+        choose_searcher(beam, temperature=0.8)
+    assert isinstance(
+        choose_searcher(beam.with_options(scorer=None), temperature=0.8), PrefixSampler
+    )
 
 
 def test_without_options_the_searcher_is_the_yamls_own(searchers):
