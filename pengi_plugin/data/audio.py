@@ -33,6 +33,9 @@ MAX_LENGTH = 1 << 60
 #: A higher sampling rate (Hz) is a damaged header; ultrasound recorders reach this.
 MAX_RATE = 1_000_000
 
+#: Share of the last window that must not be in the one before.
+MIN_NEW = 0.1
+
 #: After a seek, libsndfile may decode the first block of an Ogg file wrongly. So it
 #: is decoded from so many samples earlier: the longest block of Vorbis.
 N_PREROLL = {"OGG": 8192}
@@ -94,17 +97,24 @@ def window_starts(n_sample: int, n_window: int) -> list[int]:
     """Return where windows begin that cover a recording.
 
     They lie side by side; the last one ends with the recording, so that it is as
-    long as the others. A recording shorter than a window has one.
+    long as the others. Where less than a tenth of it would be new, it is left out: it
+    would be a near-copy of the one before, and the rest of the recording is in no
+    window. A recording shorter than a window has one.
 
     Example
     -------
     >>> window_starts(25, 10)
     [0, 10, 15]
+    >>> window_starts(201, 100)
+    [0, 100]
     >>> window_starts(4, 10)
     [0]
     """
     last = max(n_sample - n_window, 0)
-    return [*range(0, last, n_window), last]
+    starts = [*range(0, last, n_window)]
+    if starts and last - starts[-1] < MIN_NEW * n_window:
+        return starts
+    return [*starts, last]
 
 
 class NotFiniteError(ValueError):

@@ -4,12 +4,13 @@
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pengi_plugin.data.audio import window_starts
+from pengi_plugin.data.audio import read_windows
 from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.decoders.choose import as_searcher
 from pengi_plugin.decoders.limits import check_count
@@ -141,7 +142,9 @@ def generate_file(
         ``"whole"``: one answer about all of a recording of at most ``max_windows``
         windows, by a model that reads sequences (``hparams/model/mini_sequence.yaml``).
         ``"all"``: one answer for each window of ``clip_seconds``; windows are
-        adjacent, and the last one ends with the recording.
+        adjacent, and the last one ends with the recording, unless less than a tenth
+        of it would be new (then it is left out). ``batch_size`` windows are in memory
+        at a time, so a recording may be hours long.
         None: ``"whole"`` where that is possible, else ``"first"``.
     batch_size : int
         Number of windows that are encoded or answered at a time.
@@ -173,17 +176,17 @@ def generate_file(
     if window == "first":
         clips = model.load_clip(path)[None]
         return model.generate_batch(clips, torch.ones(1), prompt, **options)[0][0]
-    wav = model.load_audio(path)
-    rate, n = model.hparams.sample_rate, model.n_sample
-    starts = window_starts(len(wav), n)
-    answers = []
-    for first in range(0, len(starts), batch_size):
-        batch = starts[first : first + batch_size]
-        wavs = torch.stack([wav[start : start + n] for start in batch])
-        lengths = torch.ones(len(wavs))
-        answers += model.generate_batch(wavs, lengths, prompt, **options)[0]
-    ends = [min(start + n, len(wav)) for start in starts]
-    return [(a / rate, b / rate, text) for a, b, text in zip(starts, ends, answers)]
+    rate = model.hparams.sample_rate
+    windows = read_windows(model.local_path(path), rate, model.n_sample)
+    found = []
+    while batch := list(islice(windows, batch_size)):
+        wavs = torch.stack([wav for _, wav in batch])
+        answers, _ = model.generate_batch(
+            wavs, torch.ones(len(wavs)), prompt, **options
+        )
+        for (start, wav), answer in zip(batch, answers):
+            found.append((start / rate, (start + len(wav)) / rate, answer))
+    return found
 
 
 def generate_files(

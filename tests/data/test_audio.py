@@ -210,7 +210,9 @@ def test_a_file_that_ends_before_its_declared_length_is_as_long_as_it_is(
     with caplog.at_level(logging.WARNING):
         windows = list(read_windows(path, 44100, 44100))
     assert 1.5 < len(whole) / 44100 < 2.5
-    assert torch.equal(windows[-1][1], whole[-44100:])
+    start, wav = windows[-1]
+    assert torch.equal(wav, whole[start : start + 44100])
+    assert len(whole) - start - len(wav) < 4410  # else one more window
     assert "a.mp3 ends after" in caplog.text
 
 

@@ -1,5 +1,10 @@
 """Answers about files: windows, batches, several answers, descriptions, errors."""
 
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import soundfile
@@ -8,7 +13,7 @@ import torch
 from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
 from pengi_plugin.decoders.sampling import PrefixSampler
-from pengi_plugin.inference import DESCRIBE_PROMPTS
+from pengi_plugin.inference import DESCRIBE_PROMPTS, AudioLanguageModel
 
 RATE = 8000
 
@@ -23,6 +28,63 @@ def test_windows_cover_a_long_recording(model, noise, tmp_path):
     wavs = torch.from_numpy(np.stack(parts))
     expected, _ = model.generate_batch(wavs, torch.ones(4), "what is it?")
     assert [answer for *_, answer in answers] == expected
+
+
+def test_a_last_window_that_adds_less_than_a_tenth_is_left_out(model, noise, tmp_path):
+    path = tmp_path / "long.wav"
+    soundfile.write(path, noise(2.15)[: 2 * RATE + 799], RATE)
+    found = model.generate_file(path, "what is it?", window="all")
+    assert [(start, end) for start, end, _ in found] == [(0, 1), (1, 2)]
+    soundfile.write(path, noise(2.15)[: 2 * RATE + 800], RATE)
+    found = model.generate_file(path, "what is it?", window="all")
+    assert [(start, end) for start, end, _ in found] == [(0, 1), (1, 2), (1.1, 2.1)]
+
+
+#: Answers about all windows of a recording; prints them and by how much the largest
+#: memory of the process grew over that of one window, in MiB.
+WINDOWS = """
+import json, resource, sys, torch
+from pengi_plugin.inference import AudioLanguageModel
+torch.set_num_threads(1)
+model = AudioLanguageModel.from_hparams(source=sys.argv[1])
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+model.generate_file(sys.argv[2], window="all", batch_size=16, max_new_tokens=1)
+before = peak()
+found = model.generate_file(sys.argv[3], window="all", batch_size=16, max_new_tokens=1)
+print(json.dumps({"grown": peak() - before, "answers": found}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["flac", "wav"])
+def test_windows_of_half_an_hour_are_answered_in_the_memory_of_a_batch(
+    root, tiny_folder, noise, tmp_path, form
+):
+    short, long = tmp_path / f"short.{form}", tmp_path / f"long.{form}"
+    soundfile.write(short, noise(16), RATE)
+    n_second = 1800
+    with soundfile.SoundFile(long, "w", RATE, 1) as file:
+        for second in range(n_second):
+            file.write(noise(1.0, seed=second % 5))
+    run = subprocess.run(
+        [sys.executable, "-c", WINDOWS, tiny_folder, short, long],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=True,
+    )
+    found = json.loads(run.stdout.splitlines()[-1])
+    # Whole, the waveform alone would have 55 MiB, twice that while it is joined.
+    assert found["grown"] < 20
+    assert [start for start, *_ in found["answers"]] == list(range(n_second))
+    # Windows hold the samples of the whole recording.
+    model = AudioLanguageModel.from_hparams(source=tiny_folder)
+    whole = model.load_audio(long)
+    for start in (0, 937, n_second - 1):
+        wav = whole[None, start * RATE : (start + 1) * RATE]
+        (answer,), _ = model.generate_batch(wav, torch.ones(1), max_new_tokens=1)
+        assert found["answers"][start][2] == answer
 
 
 def test_a_short_recording_has_one_window(model, record):
