@@ -12,7 +12,7 @@ import logging
 import math
 import random
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import torch
@@ -149,6 +149,28 @@ class ClipDataset(DynamicItemDataset):
     def n_unreadable(self) -> int:
         """Number of items whose files could not be read, in any worker process."""
         return int(self._unreadable.sum())
+
+    @property
+    def unreadable(self) -> set[int]:
+        """Indices of these items."""
+        return set(self._unreadable.nonzero().flatten().tolist())
+
+    def add_unreadable(self, indices: Iterable[int]) -> None:
+        """Count items that other processes of a run could not read.
+
+        Raises
+        ------
+        ValueError
+            If they are too many, together with those of this process.
+        """
+        self._unreadable[list(indices)] = True
+        n_unreadable = self.n_unreadable
+        if n_unreadable > self.max_unreadable_share * len(self):
+            raise ValueError(
+                f"{n_unreadable} of {len(self)} clips cannot be read, more than "
+                f"max_unreadable_share={self.max_unreadable_share:g} allows, in all "
+                "processes together; the logs name them. See pengi check."
+            )
 
     def _path(self, index: int) -> str:
         return self.data[self.data_ids[index]]["wav_path"]

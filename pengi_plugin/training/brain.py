@@ -15,7 +15,7 @@ from speechbrain.utils.distributed import if_main_process
 from torch import Tensor
 from torch import distributed as dist
 
-from pengi_plugin.training.sums import EpochSums
+from pengi_plugin.training.sums import EpochSums, merge
 
 logger = logging.getLogger(__name__)
 
@@ -220,6 +220,19 @@ class PengiBrain(sb.Brain):
         due = super()._should_save_intra_epoch_ckpt(last_ckpt_time, steps_since_ckpt)
         return due and self.step % self.grad_accumulation_factor == 0
 
+    def _save_intra_epoch_ckpt(self):
+        self.sums.of_all = merge(self.gather(self.sums.state()))
+        super()._save_intra_epoch_ckpt()
+        self.sums.of_all = None
+
+    def gather(self, value) -> list:
+        """Return a value of each process, on all of them."""
+        if not self.distributed_launch:
+            return [value]
+        gathered = [None] * dist.get_world_size()
+        dist.all_gather_object(gathered, value)
+        return gathered
+
     def on_stage_start(self, stage, epoch=None):
         """Begin the stage's sums anew, and tell the data set the epoch."""
         if stage == sb.Stage.TRAIN:
@@ -233,16 +246,20 @@ class PengiBrain(sb.Brain):
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Log losses per task, keep the best and the newest checkpoint."""
+        sums = merge(self.gather(self.sums.state()))
         losses = self.mean_losses()
         if stage == sb.Stage.TRAIN:
             self.train_losses = losses
-            word_loss, n_batch = self.sums.word
+            word_loss, n_batch = sums["word"]
             if n_batch:
                 self.train_losses["word_loss"] = word_loss / n_batch
-            if self.sums.n_skipped:
-                self.train_losses["skipped_updates"] = self.sums.n_skipped
-            if getattr(self.train_set, "n_unreadable", 0):  # of this process
-                self.train_losses["unreadable_clips"] = self.train_set.n_unreadable
+            if sums["n_skipped"]:
+                self.train_losses["skipped_updates"] = sums["n_skipped"]
+            if hasattr(self.train_set, "unreadable"):
+                found = self.gather(self.train_set.unreadable)
+                self.train_set.add_unreadable(set().union(*found))
+                if self.train_set.n_unreadable:
+                    self.train_losses["unreadable_clips"] = self.train_set.n_unreadable
         elif stage == sb.Stage.VALID:
             self.log_epoch(epoch, losses, self.sample_answers())
             if not math.isfinite(losses["loss"]):
@@ -260,18 +277,10 @@ class PengiBrain(sb.Brain):
 
     def mean_losses(self) -> dict[str, float]:
         """Return the loss per token of all processes, in all and per task."""
-        gathered = [self.sums.tasks]
-        if self.distributed_launch:
-            gathered = [None] * dist.get_world_size()
-            dist.all_gather_object(gathered, self.sums.tasks)
-        sums: dict[str, list[float]] = {}
-        for totals in gathered:
-            for task, (loss, n_token) in totals.items():
-                for name in ("loss", f"loss_{task}"):
-                    total = sums.setdefault(name, [0.0, 0.0])
-                    total[0] += loss
-                    total[1] += n_token
-        return {name: loss / n_token for name, (loss, n_token) in sorted(sums.items())}
+        tasks = sorted(merge(self.gather(self.sums.state()))["tasks"].items())
+        total = [sum(values) for values in zip(*(pair for _, pair in tasks))]
+        named = {"loss": total} | {f"loss_{task}": pair for task, pair in tasks}
+        return {name: loss / n_token for name, (loss, n_token) in named.items()}
 
     def sample_answers(self) -> list[dict[str, str]]:
         """Write answers to a few clips, the same ones after every epoch."""
