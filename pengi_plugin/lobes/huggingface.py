@@ -4,7 +4,10 @@ A lobe that takes its architecture as ``config`` beside ``source``, and keeps th
 as ``model``, can be exported: the folder's YAML then holds the configuration.
 """
 
+from pathlib import Path
+
 import torch
+from huggingface_hub.constants import HF_HUB_CACHE
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel
 
@@ -41,7 +44,8 @@ def build(
     ValueError
         If not exactly one of ``source`` and ``config`` is given.
     FileNotFoundError
-        If ``source`` is a path and nothing is there.
+        If ``source`` is a path and nothing is there, or a hub name that is neither
+        in the cache nor can be fetched.
     """
     if (source is None) == (config is None):
         raise ValueError(
@@ -49,9 +53,20 @@ def build(
         )
     if config is None:
         location = locate(source, "owner/name", "name")
-        return auto_class.from_pretrained(
-            str(location), dtype=torch.float32, **from_pretrained
-        )
+        try:
+            return auto_class.from_pretrained(
+                str(location), dtype=torch.float32, **from_pretrained
+            )
+        except OSError as error:
+            if location.path is not None:
+                raise
+            raise FileNotFoundError(
+                f"{source} is neither a file or folder in {Path.cwd()} nor a model in "
+                f"the cache of the Hugging Face hub ({HF_HUB_CACHE}), and could not be "
+                "fetched from the hub. Correct the name, give the path of a folder "
+                "with the model, or run once with a network and without "
+                f"HF_HUB_OFFLINE=1. ({error})"
+            ) from error
     if "model_type" not in config:
         raise ValueError(
             f"config needs model_type (such as gpt2); got the keys {sorted(config)}."
