@@ -36,6 +36,7 @@ from pengi_plugin.protocols.task_scores import score_tasks
 from pengi_plugin.storage.atomic import write_file
 from pengi_plugin.storage.lock import hold_folder
 from pengi_plugin.tasks import apply, extend
+from pengi_plugin.training.adaptation import adapt
 from pengi_plugin.training.brain import PengiBrain
 from pengi_plugin.training.checkpoints import remove_unfinished
 from pengi_plugin.training.export import export_run
@@ -108,6 +109,7 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
         load_pretrained(hparams["model"]["pretrainer"], hparams["pretrained_folder"])
     if hparams.get("audio_encoder_init"):
         load_clap(hparams["model"]["audio_encoder"], hparams["audio_encoder_init"])
+    adapt(hparams["model"]["pengi"], hparams)
     return hparams, run_opts
 
 
@@ -183,7 +185,31 @@ def prepare(hparams: dict) -> dict[str, dict]:
         for split in SPLITS:
             path = manifest_path(corpus["manifest_folder"], split)
             rows[split] |= read_manifest(path, name)
-    return rows
+    return keep_tasks(rows, hparams.get("keep_tasks"))
+
+
+def keep_tasks(rows: dict[str, dict], tasks: Sequence[str] | None) -> dict[str, dict]:
+    """Leave out the rows of all tasks but these (None: of none).
+
+    Raises
+    ------
+    ValueError
+        If a split has no row of a task, unless it has no rows at all.
+    """
+    if tasks is None:
+        return rows
+    for split, some in rows.items():
+        found = {row["task"] for row in some.values()}
+        missing = sorted(set(tasks) - found)
+        if some and missing:
+            raise ValueError(
+                f"keep_tasks: {missing} are tasks of no row of the {split} data; "
+                f"their tasks are {sorted(found)}."
+            )
+    return {
+        split: {key: row for key, row in some.items() if row["task"] in tasks}
+        for split, some in rows.items()
+    }
 
 
 def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:
