@@ -185,31 +185,37 @@ def prepare(hparams: dict) -> dict[str, dict]:
         for split in SPLITS:
             path = manifest_path(corpus["manifest_folder"], split)
             rows[split] |= read_manifest(path, name)
+    if not any(rows.values()):
+        raise ValueError(
+            "There is nothing to train on: every corpus of the YAML has "
+            f"`source: null`. Say where one of {sorted(hparams['corpora'])} is; the "
+            "YAML names the option for each."
+        )
     return keep_tasks(rows, hparams.get("keep_tasks"))
 
 
 def keep_tasks(rows: dict[str, dict], tasks: Sequence[str] | None) -> dict[str, dict]:
-    """Leave out the rows of all tasks but these (None: of none).
+    """Leave out the rows of all tasks but these; None leaves out none.
 
     Raises
     ------
     ValueError
-        If a split has no row of a task, unless it has no rows at all.
+        If none of the rows of a split is of these tasks.
     """
     if tasks is None:
         return rows
-    for split, some in rows.items():
-        found = {row["task"] for row in some.values()}
-        missing = sorted(set(tasks) - found)
-        if some and missing:
-            raise ValueError(
-                f"keep_tasks: {missing} are tasks of no row of the {split} data; "
-                f"their tasks are {sorted(found)}."
-            )
-    return {
+    kept = {
         split: {key: row for key, row in some.items() if row["task"] in tasks}
         for split, some in rows.items()
     }
+    for split, some in kept.items():
+        if rows[split] and not some:
+            found = sorted({row["task"] for row in rows[split].values()})
+            raise ValueError(
+                f"keep_tasks: {list(tasks)} are tasks of no row of the {split} data, "
+                f"whose tasks are {found}."
+            )
+    return kept
 
 
 def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:
