@@ -104,6 +104,6 @@ def test_a_debug_run_writes_its_files_and_its_loss_falls(line, tmp_path, monkeyp
         assert (out / file).stat().st_size > 0
     epochs = [text for text in (out / log).read_text().splitlines() if name in text]
     losses = [float(re.search(rf"{name}: ([\d.e+-]+)", text)[1]) for text in epochs]
-    assert losses[-1] < losses[0]
+    assert losses[-1] < losses[0], losses
     (last,) = (loss for loss, text in zip(losses, epochs) if f"{epoch}," in text)
-    assert last <= limit
+    assert last <= limit, losses
