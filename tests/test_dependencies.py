@@ -13,7 +13,7 @@ import pytest
 FOUND_OTHERWISE = {"pretty-midi", "tensorboard"}
 
 #: Module -> distribution, of optional ones, which need not be installed here.
-OPTIONAL = {"pycocoevalcap": "pycocoevalcap", "matplotlib": "matplotlib"}
+OPTIONAL = {name: name for name in ("pycocoevalcap", "matplotlib", "peft")}
 
 
 def normalized(requirement):

@@ -155,7 +155,8 @@ def unused_keys(text, code):
     options = {field.name for field in dataclasses.fields(RunOptions)}
     keys = set(YAML().load(text)) - options
     references = set(re.findall(r"<(\w+)", text))
-    read = set(re.findall(r"(?:hparams|model)(?:\.|\[\"|\.get\(\")(\w+)", code))
+    reading = r"(?:hparams|model)(?:\.get\(\"|, \"|\[\"|\.)(\w+)"
+    read = set(re.findall(reading, code))
     return {key for key in keys - references - read if not key.startswith("__")}
 
 

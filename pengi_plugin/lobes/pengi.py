@@ -16,6 +16,20 @@ from torch.nn import functional as F
 #: Parts whose weights never change; checkpoints leave them out.
 FROZEN_PARTS = ("text_encoder", "lm")
 
+#: In the name of a weight of a low-rank update, which is trained in whatever part.
+LORA = ".lora_"
+
+
+def is_trained(name: str) -> bool:
+    """Tell by its name whether a weight of ``Pengi`` may change in training.
+
+    Example
+    -------
+    >>> is_trained("audio_mapper.weight"), is_trained("lm.weight")
+    (True, False)
+    """
+    return name.split(".")[0] not in FROZEN_PARTS or LORA in name
+
 
 def pooled(features: Tensor) -> Tensor:
     """Average ``Pengi.audio_features`` over time: [batch, d_embedding]."""
@@ -212,9 +226,7 @@ class Pengi(nn.Module):
     def trained_state(self) -> dict[str, Tensor]:
         """Return the state dict without the frozen parts."""
         return {
-            key: value
-            for key, value in self.state_dict().items()
-            if key.split(".")[0] not in FROZEN_PARTS
+            key: value for key, value in self.state_dict().items() if is_trained(key)
         }
 
     def load_trained_state(self, state: dict[str, Tensor]) -> None:

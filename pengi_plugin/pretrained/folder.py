@@ -228,6 +228,11 @@ def continue_from(overrides: str, text: str = "") -> str:
         raise ValueError(
             f"pretrained_folder must be a plain path or hub name; got {source!r}."
         )
+    if "model" in (YAML().load(overrides) or {}):
+        raise ValueError(
+            f"pretrained_folder {source} brings its own model; give it or --model, "
+            "not both."
+        )
     folder = find_folder(source)
     path = str(find_yaml(folder))
     if folder[0] == FetchFrom.LOCAL:

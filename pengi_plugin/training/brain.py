@@ -14,7 +14,9 @@ from speechbrain.dataio.dataio import length_to_mask
 from speechbrain.utils.distributed import if_main_process
 from torch import Tensor
 from torch import distributed as dist
+from torch.nn.utils import clip_grad_norm_
 
+from pengi_plugin.training.adaptation import parameter_groups
 from pengi_plugin.training.sums import EpochSums, merge
 
 logger = logging.getLogger(__name__)
@@ -34,7 +36,8 @@ class PengiBrain(sb.Brain):
     ``word_loss_weight``); ``hparams`` holds ``model`` (a model YAML, for its
     tokenizer and searcher), ``seed``, ``epoch_counter``, ``train_logger``,
     ``tensorboard_logger`` and ``lr_annealing`` (a schedule over all updates, with
-    ``calculate_lr(update)``, counted from 1). Batches are
+    ``calculate_lr(update)``, counted from 1), and perhaps ``lr_factors`` (see
+    ``pengi_plugin.training.adaptation``). Batches are
     ``pengi_plugin.data.batch.PairBatch``. Set ``train_set`` to the data set whose
     samples depend on the epoch, ``sample_batch`` to the batch that is answered after
     every epoch (None for none), ``progress`` to a
@@ -106,16 +109,30 @@ class PengiBrain(sb.Brain):
         return getattr(self.modules.pengi, "module", self.modules.pengi)
 
     def init_optimizers(self):
-        """Give the optimizer the trainable parameters only, in one group.
+        """Give the optimizer the trainable parameters only, grouped by ``lr_factors``.
 
-        SpeechBrain clips the gradients of the first group, and its default hands
-        over the frozen parameters too.
+        SpeechBrain's default hands over the frozen parameters too.
         """
-        trained = [p for p in self.modules.parameters() if p.requires_grad]
-        self.optimizer = self.opt_class(trained)
+        named = [
+            # as Pengi names them; DistributedDataParallel adds "module."
+            (name.removeprefix("pengi.").removeprefix("module."), weight)
+            for name, weight in self.modules.named_parameters()
+            if weight.requires_grad
+        ]
+        groups = parameter_groups(named, getattr(self.hparams, "lr_factors", {}))
+        if len(groups) > 1 and self.scaler.is_enabled():
+            raise ValueError(
+                "lr_factors do not work with fp16, whose gradients SpeechBrain clips "
+                "in one group; give --precision bf16 or fp32."
+            )
+        self.optimizer = self.opt_class(groups)
         self.optimizers_dict = {"opt_class": self.optimizer}
         if self.checkpointer is not None:
             self.checkpointer.add_recoverable("optimizer", self.optimizer)
+
+    def trained_weights(self) -> list[Tensor]:
+        """Return all weights that the optimizer changes."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def on_fit_start(self):
         """Take up the newest checkpoint; say so if the run has ended before."""
@@ -137,9 +154,13 @@ class PengiBrain(sb.Brain):
         """
         rate = self.hparams.lr_annealing.calculate_lr(self.optimizer_step + 1)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_factor", 1.0)
         if self.update_is_finite():
             self.n_skipped_in_a_row = 0
+            if len(self.optimizer.param_groups) > 1:
+                # SpeechBrain clips the first group alone; after this it has no more
+                # to clip.
+                clip_grad_norm_(self.trained_weights(), self.max_grad_norm)
             super().optimizers_step()
         else:
             self.skip_update()
@@ -159,8 +180,8 @@ class PengiBrain(sb.Brain):
         """
         is_finite, self.is_finite = self.is_finite, True
         if not self.scaler.is_enabled():
-            (group,) = self.optimizer.param_groups
-            gradients = [p.grad for p in group["params"] if p.grad is not None]
+            weights = self.trained_weights()
+            gradients = [p.grad for p in weights if p.grad is not None]
             norm = torch.nn.utils.get_total_norm(gradients)
             is_finite = is_finite and bool(torch.isfinite(norm))
         if self.distributed_launch:  # gradients are shared, losses are not

@@ -22,10 +22,15 @@ from pengi_plugin.lobes.pengi import FROZEN_PARTS
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, load_folder, load_pretrained
 from pengi_plugin.pretrained.write import dumped, write_model
 from pengi_plugin.storage.atomic import new_folder
+from pengi_plugin.training.adaptation import adapt, has_lora, merged, write_adapter
 from pengi_plugin.training.checkpoints import WholeCheckpointer
 
 #: Name of the model among the recoverables of a training's YAML.
 RECOVERABLE = "pengi"
+
+#: Folder beside an exported model with the low-rank updates of its LM alone. The
+#: model's own LM has them added to its weights.
+ADAPTER = "adapter"
 
 
 def export_run(
@@ -67,10 +72,14 @@ def export_run(
     is_live = model is not None
     if not is_live:
         model = rebuild(section, tree.get("pretrained_folder"))
+        adapt(model["pengi"], tree)
     load_checkpoint(model["pengi"], save_folder_of(run_folder, tree))
     with new_folder(
         output_folder, replaces=HPARAMS_FILE if is_live else None
     ) as folder:
+        if has_lora(model["lm"]):
+            write_adapter(model["lm"], folder / ADAPTER)
+            model = {**model, "lm": merged(model["lm"])}
         write_model(folder, section, model)
         load_folder(folder)  # strict: a folder that does not load is not kept
 

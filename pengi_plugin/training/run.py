@@ -42,6 +42,7 @@ from pengi_plugin.protocols.task_scores import score_tasks
 from pengi_plugin.storage.atomic import write_file
 from pengi_plugin.storage.lock import hold_folder
 from pengi_plugin.tasks import apply, extend
+from pengi_plugin.training.adaptation import adapt
 from pengi_plugin.training.brain import PengiBrain
 from pengi_plugin.training.checkpoints import remove_unfinished
 from pengi_plugin.training.checks import check_exportable, check_one_answer
@@ -124,6 +125,7 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
         load_pretrained(hparams["model"]["pretrainer"], hparams["pretrained_folder"])
     if hparams.get("audio_encoder_init"):
         load_clap(hparams["model"]["audio_encoder"], hparams["audio_encoder_init"])
+    adapt(hparams["model"]["pengi"], hparams)
     return hparams, run_opts
 
 
@@ -203,7 +205,37 @@ def prepare(hparams: dict) -> dict[str, dict]:
         for split in SPLITS:
             path = manifest_path(corpus["manifest_folder"], split)
             rows[split] |= read_manifest(path, name)
-    return rows
+    if not any(rows.values()):
+        raise ValueError(
+            "There is nothing to train on: every corpus of the YAML has "
+            f"`source: null`. Say where one of {sorted(hparams['corpora'])} is; the "
+            "YAML names the option for each."
+        )
+    return keep_tasks(rows, hparams.get("keep_tasks"))
+
+
+def keep_tasks(rows: dict[str, dict], tasks: Sequence[str] | None) -> dict[str, dict]:
+    """Leave out the rows of all tasks but these; None leaves out none.
+
+    Raises
+    ------
+    ValueError
+        If none of the rows of a split is of these tasks.
+    """
+    if tasks is None:
+        return rows
+    kept = {
+        split: {key: row for key, row in some.items() if row["task"] in tasks}
+        for split, some in rows.items()
+    }
+    for split, some in kept.items():
+        if rows[split] and not some:
+            found = sorted({row["task"] for row in rows[split].values()})
+            raise ValueError(
+                f"keep_tasks: {list(tasks)} are tasks of no row of the {split} data, "
+                f"whose tasks are {found}."
+            )
+    return kept
 
 
 def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:

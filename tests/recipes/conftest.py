@@ -18,6 +18,13 @@ from pengi_plugin.training.hparams import read_hparams
 #: line here, and the tests of test_recipes.py run it on tones.
 RECIPES = [
     ("multitask", "pengi.yaml"),
+    ("captioning", "captioning.yaml"),
+    ("question_answering", "question_answering.yaml"),
+    ("sound_events", "sound_events.yaml"),
+    pytest.param(("sound_events", "sound_events_esc50.yaml"), marks=pytest.mark.slow),
+    ("acoustic_scenes", "acoustic_scenes.yaml"),
+    ("emotion", "emotion.yaml"),
+    ("music", "music.yaml"),
     pytest.param(("comparison", "pengi.yaml"), marks=pytest.mark.slow),
 ]
 
@@ -76,6 +83,30 @@ def finished(main, make_arguments, tmp_path_factory):
 def tones(tmp_path_factory):
     """Return a prepared folder: high and low tones, a question and a caption each."""
     folder = tmp_path_factory.mktemp("tones")
+    write_tones(folder)
+    return folder
+
+
+#: The tasks of the tones, if a recipe does not choose, and the fields of all others.
+CAPTION_AND_QUESTION = ("captioning", "question_answering")
+FIELDS = {
+    "captioning": lambda height: {"caption": f"a {height} tone"},
+    "question_answering": lambda height: {
+        "question": "is it high or low?",
+        "question_kind": "height",
+        "answer": height,
+    },
+    "sound_events": lambda height: {"labels": [f"{height} tone"]},
+    "acoustic_scene": lambda height: {"scene": height},
+    "speech_emotion": lambda height: {"emotion": height},
+    "speech_sentiment": lambda height: {"sentiment": height},
+    "music_analysis": lambda height: {"attributes": [height, height, height]},
+    "music_note": lambda height: {"instrument": height, "pitch": len(height)},
+}
+
+
+def write_tones(folder, tasks=CAPTION_AND_QUESTION):
+    """Write tones with a row for each task, and their manifests."""
     for split, n_clip in (("train", 24), ("valid", 8), ("test", 8)):
         rows = {}
         for number in range(n_clip):
@@ -86,20 +117,13 @@ def tones(tmp_path_factory):
             path = folder / f"{split}_{number}.wav"
             soundfile.write(path, wave.numpy(), 8000)
             clip = {"wav": str(path), "duration": 1.0}
-            rows[f"{split}_{number}_caption"] = {
-                **clip,
-                "task": "captioning",
-                "caption": f"a {height} tone",
-            }
-            rows[f"{split}_{number}_question"] = {
-                **clip,
-                "task": "question_answering",
-                "question": "is it high or low?",
-                "question_kind": "height",
-                "answer": height,
-            }
+            for task in tasks:
+                rows[f"{split}_{number}_{task}"] = {
+                    **clip,
+                    "task": task,
+                    **FIELDS[task](height),
+                }
         (folder / f"{split}.json").write_text(json.dumps(rows))
-    return folder
 
 
 @pytest.fixture
@@ -113,12 +137,15 @@ def arguments(make_arguments, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def make_arguments(tones, root):
+def make_arguments(tones, root, tmp_path_factory):
     """Return what ``arguments`` returns, with the output folder as first argument."""
 
     def make(output_folder, yaml="pengi.yaml", folder=tones, **options):
         path = root / "hparams" / yaml
         tree = YAML().load(read_hparams(path))
+        if folder is tones and tree["keep_tasks"]:
+            folder = tmp_path_factory.mktemp("tones")
+            write_tones(folder, tree["keep_tasks"])
         corpora = {corpus: {"source": None} for corpus in tree["corpora"]}
         corpora["tones"] = {"manifest_folder": str(folder), "share": 1.0}
         placeholders = [key for key, value in tree.items() if is_placeholder(value)]

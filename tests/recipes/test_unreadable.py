@@ -41,7 +41,7 @@ def test_files_that_cannot_be_read_are_replaced_counted_and_logged(
     assert unreadable_clips(tmp_path / "run") == [2, 2]
     log = (tmp_path / "run" / "log.txt").read_text()
     for name in ("train_0", "train_1", "valid_0"):
-        assert f"'tones/{name}_caption' cannot be read; another clip" in log
+        assert f"'tones/{name}_captioning' cannot be read; another clip" in log
     assert (tmp_path / "run" / "model" / "hyperparams.yaml").is_file()
 
 
