@@ -299,6 +299,8 @@ class PengiBrain(sb.Brain):
     def mean_losses(self) -> dict[str, float]:
         """Return the loss per token of all processes, in all and per task."""
         tasks = sorted(merge(self.gather(self.sums.state()))["tasks"].items())
+        if not tasks:  # every update was skipped
+            return {}
         total = [sum(values) for values in zip(*(pair for _, pair in tasks))]
         named = {"loss": total} | {f"loss_{task}": pair for task, pair in tasks}
         return {name: loss / n_token for name, (loss, n_token) in named.items()}

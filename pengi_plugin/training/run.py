@@ -125,7 +125,8 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
         load_pretrained(hparams["model"]["pretrainer"], hparams["pretrained_folder"])
     if hparams.get("audio_encoder_init"):
         load_clap(hparams["model"]["audio_encoder"], hparams["audio_encoder_init"])
-    adapt(hparams["model"]["pengi"], hparams)
+    if "model" in hparams:
+        adapt(hparams["model"]["pengi"], hparams)
     return hparams, run_opts
 
 

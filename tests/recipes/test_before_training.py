@@ -69,6 +69,7 @@ class FromFile(nn.Linear):
 
     def __init__(self, d_in, d_embedding, source, dropout=0.0):
         super().__init__(d_in, d_embedding)
+        self.d_embedding = d_embedding
         self.load_state_dict(torch.load(source, weights_only=True))
 
 

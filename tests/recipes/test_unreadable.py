@@ -77,7 +77,7 @@ def listed(tones, tmp_path):
         rows = json.loads((folder / f"{split}.json").read_text())
         for key, row in rows.items():
             if row["task"] == "captioning":
-                lines.append(f"{key.removesuffix('_caption')}.wav,{row['caption']},")
+                lines.append(f"{key.removesuffix('_captioning')}.wav,{row['caption']},")
                 lines[-1] += split
         (folder / f"{split}.json").unlink()
     (folder / "clips.csv").write_text("\n".join(lines) + "\n")
