@@ -13,7 +13,11 @@ import pytest
 FOUND_OTHERWISE = {"pretty-midi", "tensorboard"}
 
 #: Module -> distribution, of optional ones, which need not be installed here.
-OPTIONAL = {"pycocoevalcap": "pycocoevalcap", "matplotlib": "matplotlib"}
+OPTIONAL = {
+    "pycocoevalcap": "pycocoevalcap",
+    "matplotlib": "matplotlib",
+    "pyarrow": "pyarrow",
+}
 
 
 def normalized(requirement):
