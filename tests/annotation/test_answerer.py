@@ -49,7 +49,7 @@ def test_every_recording_of_a_folder_has_its_rows_once(unbroken, archive):
     [
         ("jsonl", 2, 1),
         *(
-            pytest.param(f, n, 12, marks=pytest.mark.slow)
+            pytest.param(f, n, 6, marks=pytest.mark.slow)
             for f in ("jsonl", "parquet")
             for n in (1, 2)
         ),
