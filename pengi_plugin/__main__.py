@@ -10,7 +10,10 @@ import sys
 from pengi_plugin.commands.report import USER_ERRORS
 
 #: In the order of ``pengi --help``.
-COMMANDS = ("prepare", "check", "convert", "export", "ask", "describe", "classify")
+COMMANDS = (
+    *("prepare", "check", "convert", "export"),
+    *("ask", "describe", "classify", "annotate"),
+)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -13,7 +13,8 @@ import pytest
 FOUND_OTHERWISE = {"pretty-midi", "tensorboard"}
 
 #: Module -> distribution, of optional ones, which need not be installed here.
-OPTIONAL = {name: name for name in ("pycocoevalcap", "matplotlib", "peft")}
+NAMES = ("pycocoevalcap", "matplotlib", "peft", "pyarrow")
+OPTIONAL = {name: name for name in NAMES}
 
 
 def normalized(requirement):

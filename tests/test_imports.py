@@ -26,8 +26,17 @@ ALLOWED = {
         *("conversion", "data", "inference", "lobes", "metrics", "precision"),
         *("pretrained", "protocols", "storage", "tasks"),
     },
+    "annotation": {"data", "inference", "protocols", "storage"},
     "commands": {
-        *("conversion", "corpora", "data", "inference", "pretrained", "storage"),
+        *(
+            "annotation",
+            "conversion",
+            "corpora",
+            "data",
+            "inference",
+            "pretrained",
+            "storage",
+        ),
         *("tasks", "training"),
     },
     "__main__": {"commands"},

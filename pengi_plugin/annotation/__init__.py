@@ -1,0 +1,1 @@
+"""Archives of recordings in, tables of answers out, each recording exactly once."""

@@ -1,0 +1,211 @@
+"""A folder of parts: each is written whole, under the name of what it holds.
+
+Part ``n`` holds the rows of recordings ``n * part_size`` to ``(n + 1) * part_size``.
+It is done when its file is there, so nothing else has to be remembered.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pengi_plugin.storage.atomic import new_file, write_file
+from pengi_plugin.storage.lock import LOCK_FILE
+
+#: The columns of a row: path as given, start and end in seconds, prompt, answer,
+#: score (average log-probability of the answer's tokens), error. A recording that
+#: cannot be read has one row without prompt, answer and score; if it is damaged
+#: further on, that row begins where the last good window ends.
+COLUMNS = ("path", "start", "end", "prompt", "answer", "score", "error")
+
+#: What the rows of the folder depend on.
+SETTINGS_FILE = "settings.json"
+
+FORMATS = ("jsonl", "parquet")
+
+
+@dataclass(frozen=True)
+class Output:
+    """A folder, and which recordings its parts are of.
+
+    Arguments
+    ---------
+    folder : str
+        Of the parts.
+    paths : tuple of str
+        Recordings, each once.
+    form : str
+        ``"jsonl"`` or ``"parquet"``.
+    part_size : int
+        Recordings per part; what a killed process did of a part is done again.
+
+    Raises
+    ------
+    ValueError
+        If one of these cannot be used.
+
+    Example
+    -------
+    >>> output = Output("out", ("a.wav", "b.wav", "c.wav"), part_size=2)
+    >>> output.n_part, output.path_of(1).name, output.recordings_of(1)
+    (2, 'part-000001.jsonl', ('c.wav',))
+    """
+
+    folder: str
+    paths: tuple[str, ...]
+    form: str = "jsonl"
+    part_size: int = 64
+
+    def __post_init__(self):
+        if self.form not in FORMATS:
+            raise ValueError(f"The format must be one of {FORMATS}; got {self.form!r}.")
+        if self.part_size < 1:
+            raise ValueError(f"part_size must be at least 1; got {self.part_size}.")
+        if not self.paths:
+            raise ValueError("There are no recordings; give one or more.")
+        if len(set(self.paths)) < len(self.paths):
+            raise ValueError("A recording is listed twice; list each once.")
+        if self.form == "parquet":
+            _import_parquet()
+
+    @property
+    def n_part(self) -> int:
+        """Number of parts."""
+        return -(-len(self.paths) // self.part_size)
+
+    def path_of(self, part: int) -> Path:
+        """Return the file of a part."""
+        return Path(self.folder) / f"part-{part:06d}.{self.form}"
+
+    def recordings_of(self, part: int) -> Sequence[str]:
+        """Return the recordings of a part."""
+        return self.paths[part * self.part_size : (part + 1) * self.part_size]
+
+    def pending(self) -> list[int]:
+        """Return the parts that are not there yet."""
+        return [part for part in range(self.n_part) if not self.path_of(part).exists()]
+
+    def settings(self) -> dict:
+        """Return what tells this folder's list and parts from others."""
+        found = hashlib.sha256()
+        for path in self.paths:
+            found.update(os.fsencode(os.path.abspath(path)) + b"\0")
+        return {
+            "format": self.form,
+            "part_size": self.part_size,
+            "recordings": len(self.paths),
+            "list": found.hexdigest()[:16],
+        }
+
+    def open(self, settings: Mapping) -> None:
+        """Write down what the folder holds, or compare it with what is written.
+
+        A folder without parts holds nothing yet: what is written is replaced. What a
+        killed process left unfinished is removed, so hold the folder's lock.
+
+        Arguments
+        ---------
+        settings : dict
+            Name -> plain value: what the rows depend on besides ``self.settings()``.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds rows of other settings; names them.
+        FileExistsError
+            If it holds other files.
+        """
+        folder = Path(self.folder)
+        settings = json.loads(json.dumps({**settings, **self.settings()}))
+        for unfinished in folder.glob(".*.unfinished"):
+            unfinished.unlink()
+        path = folder / SETTINGS_FILE
+        known = {LOCK_FILE, SETTINGS_FILE} if path.exists() else {LOCK_FILE}
+        others = sorted(p.name for p in folder.iterdir() if p.name not in known)
+        if others and not path.exists():
+            raise FileExistsError(
+                f"{folder} holds {others[0]} and no {SETTINGS_FILE}; give an empty or "
+                "new folder."
+            )
+        if not others:  # no part: whatever was asked before, nothing was answered
+            write_file(path, json.dumps(settings, indent=1, sort_keys=True) + "\n")
+            return
+        before = json.loads(path.read_text(encoding="utf-8"))
+        changed = [
+            f"{name}: {before.get(name)!r} then, {settings.get(name)!r} now"
+            for name in sorted(before.keys() | settings.keys())
+            if before.get(name) != settings.get(name)
+        ]
+        if changed:
+            raise ValueError(
+                f"{folder} holds answers of other settings ({'; '.join(changed)}). "
+                "Give the settings of then to go on, or another output folder."
+            )
+
+
+def write_part(path: str | Path, rows: Iterable[Mapping]) -> None:
+    """Write the rows of a part, as JSON lines or Parquet by the file's ending.
+
+    Arguments
+    ---------
+    path : str
+        The part; it is there when all of it has reached the disk.
+    rows : iterable of dict
+        Of ``COLUMNS``; JSON lines are written as they come.
+    """
+    path = Path(path)
+    with new_file(path) as unfinished:
+        if path.suffix == ".parquet":
+            _write_parquet(unfinished, rows)
+        else:
+            with unfinished.open("wb") as file:
+                for row in rows:
+                    file.write(_line(row))
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
+
+
+def _line(row: Mapping) -> bytes:
+    text = json.dumps(row, ensure_ascii=False) + "\n"
+    # A file name that is no UTF-8 becomes \udcXX, which JSON reads back.
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _import_parquet():
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ValueError(
+            "Parquet needs pyarrow: pip install 'pengi-plugin[parquet]'."
+        ) from error
+    return parquet
+
+
+def _write_parquet(path: Path, rows: Iterable[Mapping]) -> None:
+    import pyarrow
+
+    kinds = {name: pyarrow.string() for name in COLUMNS}
+    kinds |= dict.fromkeys(("start", "end", "score"), pyarrow.float64())
+    texts = [
+        {
+            name: value.encode("utf-8", "backslashreplace").decode()
+            if isinstance(value, str)
+            else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
+    table = pyarrow.Table.from_pylist(texts, pyarrow.schema(list(kinds.items())))
+    _import_parquet().write_table(table, path)
+
+
+def read_part(path: str | Path) -> Iterator[dict]:
+    """Yield the rows of a part."""
+    path = Path(path)
+    if path.suffix == ".parquet":
+        yield from _import_parquet().read_table(path).to_pylist()
+        return
+    with path.open(encoding="utf-8") as file:
+        yield from map(json.loads, file)

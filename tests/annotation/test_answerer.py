@@ -1,0 +1,148 @@
+"""The command with a model: killed and taken up again, refused, with workers."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pengi_plugin.__main__ import main
+from pengi_plugin.annotation.output import read_part
+
+PROMPTS = ("what is it?", "generate audio caption")
+
+
+def words(model, source, output, *options, prompts=PROMPTS):
+    device = ("--device", "cpu", "--part-size", "2")
+    given = (model, source, output, "--prompts", *prompts, *device, *options)
+    return ["annotate", *map(str, given)]
+
+
+def all_rows(folder):
+    """Return all rows of a folder, in order."""
+    return [row for path in sorted(folder.glob("part-*")) for row in read_part(path)]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny_folder, archive, tmp_path_factory):
+    """Return the rows of an unbroken run, of which 3 are errors."""
+    folder = tmp_path_factory.mktemp("unbroken") / "out"
+    assert main(words(tiny_folder, archive, folder)) == 1
+    return all_rows(folder)
+
+
+def test_every_recording_of_a_folder_has_its_rows_once(unbroken, archive):
+    files = [str(path) for path in sorted(archive.glob("*.wav"))]
+    assert list(dict.fromkeys(row["path"] for row in unbroken)) == files
+    keys = [(row["path"], row["start"], row["prompt"]) for row in unbroken]
+    assert len(set(keys)) == len(keys)
+    # Windows of 1 s: 0.3, 1.0, 2.4, 3.0 and 1.7 s have 1, 1, 3, 3 and 2.
+    n_window = 3 * (1 + 1 + 3 + 3 + 2) + 2  # and 2 good ones of the damaged file
+    assert len(keys) == len(PROMPTS) * n_window + 3
+
+
+@pytest.mark.parametrize(
+    ("form", "n_worker", "n_kill"),
+    [
+        ("jsonl", 2, 1),
+        *(
+            pytest.param(f, n, 6, marks=pytest.mark.slow)
+            for f in ("jsonl", "parquet")
+            for n in (1, 2)
+        ),
+    ],
+)
+def test_after_kills_the_same_command_ends_with_the_rows_of_an_unbroken_run(
+    tiny_folder, archive, tmp_path, unbroken, form, n_worker, n_kill
+):
+    if form == "parquet":
+        pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
+    folder = tmp_path / "out"
+    command = words(
+        tiny_folder, archive, folder, "--format", form, "--workers", n_worker
+    )
+    n_killed = 0
+    for n in range(n_kill):
+        before = len(list(folder.glob("part-*")))
+        process = subprocess.Popen([sys.executable, "-m", "pengi_plugin", *command])
+        while process.poll() is None:
+            parts = [*folder.glob("part-*"), *folder.glob(".part-*")]
+            if len(parts) > before + n % 2:
+                process.send_signal(signal.SIGKILL)
+                break
+            time.sleep(0.001)
+        process.wait()
+        n_killed += process.returncode == -signal.SIGKILL
+        if process.returncode >= 0:  # it had ended
+            assert all_rows(folder) == unbroken
+            shutil.rmtree(folder)
+    assert n_killed > 0
+    assert main(command) == 1
+    assert all_rows(folder) == unbroken
+    assert not list(folder.glob(".*unfinished"))
+
+
+def test_other_settings_and_weights_are_refused_and_named(
+    tiny_folder, archive, tmp_path, capsys
+):
+    model, out, listing = (tmp_path / name for name in ("model", "out", "list.txt"))
+    shutil.copytree(tiny_folder, model)
+    files = [str(path) for path in sorted(archive.glob("*.wav"))][:3]
+    listing.write_text("\n".join(files))
+    command = words(model, listing, out)
+    assert main(command) == 0
+    before = all_rows(out)
+    assert main(words(model, listing, out, prompts=PROMPTS[:1])) == 2
+    assert "prompts: ['what is it?', 'generate audio" in capsys.readouterr().err
+    for options, named in (
+        (("--beam-size", 2), "search: {} then, {'beam_size': 2} now"),
+        (("--windows", "first"), "windows: 'all' then, 'first' now"),
+        (("--precision", "bf16"), "precision: 'fp32' then, 'bf16' now"),
+    ):
+        assert main([*command, *map(str, options)]) == 2
+        assert named in capsys.readouterr().err
+    (weights, *_) = sorted(model.glob("*.safetensors"))
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert main(command) == 2
+    assert "answers of other settings (model: " in capsys.readouterr().err
+    assert all_rows(out) == before
+
+
+def test_recordings_that_were_not_there_are_answered_when_asked_again(
+    tiny_folder, archive, tmp_path, unbroken
+):
+    good = [str(path) for path in sorted(archive.glob("*.wav"))][:3]
+    late, listing, out = (tmp_path / name for name in ("late.wav", "list.txt", "out"))
+    listing.write_text("\n".join([*good, str(late)]))
+    command = words(tiny_folder, listing, out)
+    assert main(command) == 1
+    assert [row["path"] for row in all_rows(out) if row["error"]] == [str(late)]
+    shutil.copy(archive / "00.wav", late)
+    assert main(command) == 1
+    assert main([*command, "--retry-errors"]) == 0
+    answers = [row["answer"] for row in all_rows(out) if row["path"] == str(late)]
+    assert answers == [row["answer"] for row in unbroken if row["path"] == good[0]]
+
+
+def test_a_wrong_search_in_a_worker_is_told_and_a_list_comes_on_standard_input(
+    tiny_folder, archive, tmp_path
+):
+    files = [str(path) for path in sorted(archive.glob("*.wav"))][:3]
+    command = words(tiny_folder, "-", tmp_path / "out", "--workers", 2)
+    for options, status in ((("--beam-size", "0"), 2), ((), 0)):
+        done = subprocess.run(
+            [sys.executable, "-m", "pengi_plugin", *command, *options],
+            input="\n".join(files),
+            capture_output=True,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
+        assert done.returncode == status, done.stderr
+        assert ("beam_size must be at least 1; got 0" in done.stderr) == bool(options)
+    rows = all_rows(tmp_path / "out")
+    assert list(dict.fromkeys(row["path"] for row in rows)) == files
