@@ -15,7 +15,8 @@ class AudioEncoder(nn.Module):
     The encoder sees the features (or the waveforms, without ``features``), and the
     relative lengths if its ``forward`` names them ``wav_lens`` or ``lengths``. An
     output with a time axis is averaged over each clip's length. So ``HTSAT``,
-    SpeechBrain's ``Cnn14``, ``BEATs``, ``Wav2Vec2`` and their like fit by YAML alone.
+    ``ConvNet``, SpeechBrain's ``Cnn14``, ``BEATs``, ``Wav2Vec2`` and their like fit by
+    YAML alone.
 
     Arguments
     ---------
@@ -78,8 +79,8 @@ class AudioEncoder(nn.Module):
         if self.over_time and output.dim() != 3:
             raise ValueError(
                 "over_time needs an encoder that gives [batch, time, d_audio]; "
-                f"{type(self.encoder).__name__} gave {list(output.shape)}. HTSAT has "
-                "an over_time of its own."
+                f"{type(self.encoder).__name__} gave {list(output.shape)}. HTSAT "
+                "and ConvNet have an over_time of their own."
             )
         if output.dim() == 2 or self.over_time:
             return output

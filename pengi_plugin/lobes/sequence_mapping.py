@@ -1,8 +1,9 @@
 """A mapper that hears order: embeddings over time in, a prefix in the same order out.
 
 Pengi (Deshmukh et al., NeurIPS 2023) pools a clip into one vector, which forgets what
-came first. Here the prefix is made from HTSAT's map of tokens (``over_time: True`` of
-``HTSAT`` and ``AudioEncoder``), each vector of it from one stretch of the clip.
+came first. Here the prefix is made from the encoder's map (``over_time: True`` of
+``HTSAT`` or ``ConvNet``, and of ``AudioEncoder``), each vector of it from one stretch
+of the clip.
 """
 
 import math
@@ -76,7 +77,7 @@ class TimePrefixMapper(nn.Module):
         if sequence.dim() != 3:
             raise ValueError(
                 "A mapper of sequences reads [batch, time, d_embedding]; got shape "
-                f"{list(sequence.shape)}. Set over_time: True for HTSAT and for the "
+                f"{list(sequence.shape)}. Set over_time: True for the encoder and the "
                 "AudioEncoder."
             )
         n_time, width = sequence.shape[1:]
