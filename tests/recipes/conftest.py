@@ -119,7 +119,7 @@ def make_arguments(tones, root):
     def make(output_folder, yaml="pengi.yaml", folder=tones, **options):
         path = root / "hparams" / yaml
         tree = YAML().load(read_hparams(path))
-        corpora = {corpus: {"source": None} for corpus in tree["corpora"]}
+        corpora = {corpus: {"source": None} for corpus in tree["corpora"] or {}}
         corpora["tones"] = {"manifest_folder": str(folder), "share": 1.0}
         placeholders = [key for key, value in tree.items() if is_placeholder(value)]
         options = {
