@@ -28,6 +28,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         help="score of a label: its similarity with the generated answer, or its "
         "log-probability as an answer",
     )
+    command.add_argument(
+        "--normalize",
+        choices=("none", "token", "prior"),
+        default="none",
+        help="with --method likelihood: the mean over a label's tokens (token), or "
+        "less its log-probability about a silent clip (prior)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -35,9 +42,8 @@ def run(args: argparse.Namespace) -> int:
     model = load_model(args)
     files = find_files(args.files)
     labels = read_labels(args.labels)
-    rankings = model.classify_files(
-        files, labels, args.prompt, args.method, args.batch_size
-    )
+    how = (args.prompt, args.method, args.batch_size, args.normalize)
+    rankings = model.classify_files(files, labels, *how)
     return report(args, files, rankings, all_labels if args.json else best_label)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pengi_plugin.inference.files import FileAnswer, answers_only, each_file
+from pengi_plugin.inference.likelihood import NORMALIZATIONS
 
 #: Default prompt of ``classify_file``.
 CLASSIFY_PROMPT = "this is a sound of"
@@ -67,6 +68,7 @@ def classify_file(
     labels: Sequence[str],
     prompt: str = CLASSIFY_PROMPT,
     method: str = "similarity",
+    normalize: str = "none",
 ) -> list[tuple[str, float]]:
     """Rank labels for a recording, the best first.
 
@@ -84,6 +86,10 @@ def classify_file(
         ``"similarity"``: the cosine between the generated answer and each label
         in the text encoder's space. ``"likelihood"``: the total log-probability
         of each label and the end mark, all in one batch over one prefix.
+    normalize : str
+        Of likelihoods: ``"none"``; ``"token"``, the mean over a label's tokens and the
+        end mark, which does not favour short labels; or ``"prior"``, less the label's
+        log-probability about a silent clip, which does not favour common labels.
 
     Returns
     -------
@@ -93,9 +99,11 @@ def classify_file(
     Raises
     ------
     ValueError
-        If there are no labels or ``labels`` is one text, or the method is unknown.
+        If there are no labels or ``labels`` is one text, or the method or how it is
+        normalized is unknown.
     """
-    return answers_only(classify_files(model, [path], labels, prompt, method))[0]
+    files = classify_files(model, [path], labels, prompt, method, normalize=normalize)
+    return answers_only(files)[0]
 
 
 def classify_files(
@@ -105,6 +113,7 @@ def classify_files(
     prompt: str = CLASSIFY_PROMPT,
     method: str = "similarity",
     batch_size: int = 8,
+    normalize: str = "none",
 ) -> Iterator[FileAnswer]:
     """Yield the labels ranked for each file in order, as ``classify_file`` does.
 
@@ -122,6 +131,8 @@ def classify_files(
         ``"similarity"`` or ``"likelihood"``; see ``classify_file``.
     batch_size : int
         Number of files that are classified at a time.
+    normalize : str
+        As of ``classify_file``.
 
     Yields
     ------
@@ -132,7 +143,8 @@ def classify_files(
     Raises
     ------
     ValueError
-        If there are no labels or ``labels`` is one text, or the method is unknown.
+        If there are no labels or ``labels`` is one text, or the method or how it is
+        normalized is unknown.
     """
     if isinstance(labels, str):
         raise ValueError(f"labels must be a list of texts; got the text {labels!r}.")
@@ -142,7 +154,14 @@ def classify_files(
             "Classification needs labels, and 'similarity' or 'likelihood' as "
             f"method; got method={method!r} and {len(labels)} labels."
         )
-    scores_of = methods[method](model, labels)
+    known = NORMALIZATIONS if method == "likelihood" else ("none",)
+    if normalize not in known:
+        raise ValueError(
+            f"normalize must be one of {', '.join(known)} with method={method!r}; got "
+            f"{normalize!r}."
+        )
+    options = {"normalize": normalize} if method == "likelihood" else {}
+    scores_of = methods[method](model, labels, **options)
 
     def ask(clips, index, prompts):
         scores = scores_of(clips, index, prompts)
@@ -168,15 +187,34 @@ def similarity_scores(model, labels: Sequence[str]) -> Callable:
     return scores_of
 
 
-def likelihood_scores(model, labels: Sequence[str]) -> Callable:
-    """Return a function: clips, clip_index, prompts -> log-probs [prompt, label]."""
+def likelihood_scores(
+    model, labels: Sequence[str], normalize: str = "none"
+) -> Callable:
+    """Return a function: clips, clip_index, prompts -> log-probs [prompt, label].
+
+    ``normalize`` is one of ``likelihood.NORMALIZATIONS``; what the model finds likely
+    about a silent clip is computed once for each prompt.
+    """
     n_prefix = max(1, SCORED_AT_A_TIME // len(labels))
+    n_token = model.count_tokens(labels).to(model.device)
+    priors = {}
+
+    def prior(prompt: str) -> Tensor:
+        if prompt not in priors:
+            silent = model.silent_prefix([prompt])
+            priors[prompt] = model.score_answers(silent, labels)[0]
+        return priors[prompt]
 
     def scores_of(clips: Tensor, index: Tensor, prompts: list[str]) -> Tensor:
         lengths = torch.ones(len(clips))
         prefix = model.encode_batch(clips, lengths, prompts, clip_index=index)
         parts = [model.score_answers(part, labels) for part in prefix.split(n_prefix)]
-        return torch.cat(parts)
+        scores = torch.cat(parts)
+        if normalize == "token":
+            return scores / n_token
+        if normalize == "prior":
+            return scores - torch.stack([prior(prompt) for prompt in prompts])
+        return scores
 
     return scores_of
 

@@ -445,6 +445,8 @@ class AudioLanguageModel(Pretrained):
     describe_files = files.describe_files
     score_batch = likelihood.score_batch
     score_answers = likelihood.score_answers
+    count_tokens = likelihood.count_tokens
+    silent_prefix = likelihood.silent_prefix
     classify_file = classify.classify_file
     classify_files = classify.classify_files
 

@@ -1,9 +1,17 @@
 """Recordings or prefixes and answers in, log-probability of each answer out.
 
-``model`` is an ``AudioLanguageModel``, which has ``score_batch`` and
-``score_answers`` as its methods.
+``model`` is an ``AudioLanguageModel``, which has ``score_batch``, ``score_answers``,
+``count_tokens`` and ``silent_prefix`` as its methods.
+
+A long name is less likely than a short one, and a rare one than a common one, whatever
+the clip. ``NORMALIZATIONS`` are the remedies: the mean over tokens; or the name's
+log-probability less that behind a silent clip (the pointwise mutual information of
+Holtzman et al., *Surface Form Competition*, EMNLP 2021, with a content-free input as in
+Zhao et al., *Calibrate Before Use*, ICML 2021). A silent clip and not the mean of
+prefixes, so that a clip's score does not depend on which others are scored with it.
 """
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -11,12 +19,18 @@ from torch import Tensor
 
 from pengi_plugin.inference.texts import append_texts, broadcast_texts, padded_ids
 
+#: ``none``: the sum over an answer's tokens; ``token``: their mean; ``prior``: the sum
+#: less that behind a silent clip.
+NORMALIZATIONS = ("none", "token", "prior")
+
 
 @torch.inference_mode()
-def label_log_probs(lm, prefix: Tensor, label_ids: list[list[int]]) -> Tensor:
+def label_log_probs(
+    lm, prefix: Tensor, label_ids: list[list[int]], at_a_time: int | None = None
+) -> Tensor:
     """Return the log-probability of each label after each prefix.
 
-    Each prefix is read once; all labels are scored in one batch over its cache.
+    Each prefix is read once; labels are scored in batches over its cache.
 
     Arguments
     ---------
@@ -26,6 +40,8 @@ def label_log_probs(lm, prefix: Tensor, label_ids: list[list[int]]) -> Tensor:
         [clip, prefix, d_model]
     label_ids : list of list of int
         The tokens of each label, end mark included.
+    at_a_time : int
+        Labels per batch, which bounds the memory; None: all.
 
     Returns
     -------
@@ -40,13 +56,23 @@ def label_log_probs(lm, prefix: Tensor, label_ids: list[list[int]]) -> Tensor:
     >>> label_log_probs(lm, torch.randn(3, 5, 8), [[1, 2], [3, 4, 0]]).shape
     torch.Size([3, 2])
     """
-    n_clip, n_label = len(prefix), len(label_ids)
     logits, state = lm.prefill(prefix)
+    n = at_a_time or len(label_ids)
+    parts = [label_ids[start : start + n] for start in range(0, len(label_ids), n)]
+    return torch.cat(
+        [_part_log_probs(lm, logits, copy.deepcopy(state), part) for part in parts],
+        dim=1,
+    )
+
+
+def _part_log_probs(lm, logits: Tensor, state, label_ids: list[list[int]]) -> Tensor:
+    """Return the log-probabilities of labels behind prefixes that the LM has read."""
+    n_clip, n_label = len(logits), len(label_ids)
     state.repeat(n_label)
     logits = logits.repeat_interleave(n_label, dim=0)
-    ids, mask = padded_ids(label_ids, prefix.device)
+    ids, mask = padded_ids(label_ids, logits.device)
     ids, mask = ids.repeat(n_clip, 1), mask.repeat(n_clip, 1)
-    total = torch.zeros(n_clip * n_label, device=prefix.device)
+    total = torch.zeros(n_clip * n_label, device=logits.device)
     for step in range(ids.shape[1]):
         if step > 0:
             logits = lm.step(ids[:, step - 1], state)
@@ -103,7 +129,13 @@ def score_batch(
     return log_probs if per_token else log_probs.sum(1)
 
 
-def score_answers(model, prefix: Tensor, answers: Sequence[str]) -> Tensor:
+def score_answers(
+    model,
+    prefix: Tensor,
+    answers: Sequence[str],
+    end: str | None = None,
+    at_a_time: int | None = None,
+) -> Tensor:
     """Return the log-probability of each of several answers to each prefix.
 
     Arguments
@@ -114,17 +146,50 @@ def score_answers(model, prefix: Tensor, answers: Sequence[str]) -> Tensor:
         Of ``encode_batch`` [clip, 2 * n_prefix, d_model]; each is read once.
     answers : list of str
         Scored as given: no space is added.
+    end : str
+        What ends an answer: the end mark if None. Empty where the answers that the
+        model learned go on behind the text; a text that begins another one is then
+        never less likely than that.
+    at_a_time : int
+        Answers per batch, which bounds the memory; None: all.
 
     Returns
     -------
     log_probs : torch.Tensor
         As of ``score_batch`` [clip, answer].
     """
-    ids = [_answer_ids(model, answer) for answer in answers]
+    ids = [_answer_ids(model, answer, end) for answer in answers]
     with model.inference_ctx:
-        return label_log_probs(model.mods.pengi.lm, prefix, ids)
+        return label_log_probs(model.mods.pengi.lm, prefix, ids, at_a_time)
 
 
-def _answer_ids(model, answer: str) -> list[int]:
-    """Return the tokens of an answer and of the end mark, as in training."""
-    return model.tokenizer.encode_as_ids(answer) + model.end_ids
+def count_tokens(model, answers: Sequence[str], end: str | None = None) -> Tensor:
+    """Return how many tokens ``score_answers`` sums over for each answer [answer]."""
+    return torch.tensor([len(_answer_ids(model, answer, end)) for answer in answers])
+
+
+@torch.inference_mode()
+def silent_prefix(model, prompts: Sequence[str]) -> Tensor:
+    """Return the prefixes of prompts about a silent clip.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Model to query.
+    prompts : list of str
+        One per prefix.
+
+    Returns
+    -------
+    prefix : torch.Tensor
+        As of ``encode_batch`` [prompt, 2 * n_prefix, d_model].
+    """
+    clip, length = torch.zeros(1, model.n_sample), torch.ones(1)
+    index = torch.zeros(len(prompts), dtype=torch.long)
+    return model.encode_batch(clip, length, list(prompts), clip_index=index)
+
+
+def _answer_ids(model, answer: str, end: str | None = None) -> list[int]:
+    """Return the tokens of an answer and of what ends it; as in training if None."""
+    encode = model.tokenizer.encode_as_ids
+    return encode(answer) + model.end_ids if end is None else encode(answer + end)
