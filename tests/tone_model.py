@@ -8,6 +8,8 @@ import soundfile
 import torch
 from torch.nn import functional as F
 
+from pengi_plugin.inference.files import each_file
+
 RATE = 8000
 #: Hz -> what the model says.
 WORDS = {500: "dog", 1000: "rain falling", 1500: "church bells", 2000: ""}
@@ -39,17 +41,25 @@ class ToneModel:
         bins = [int((hertz - tone).abs().argmin()) for tone in self.words]
         return F.normalize(spectrum[:, bins], dim=-1)
 
-    def generate_files(self, paths, prompts, batch_size, **search):
+    def answer_files(self, paths, prompts, batch_size, **search):
         self.batches.append(list(paths))
         self.prompts += prompts
-        wavs = torch.stack([self.load_clip(path) for path in paths])
-        heard = self.encode_audio(wavs, None).argmax(1)
+        return each_file(paths, prompts, self.load_clip, self._say, batch_size)
+
+    def _say(self, wavs, index, prompts):
+        heard = self.encode_audio(wavs, None)[index].argmax(1)
         return [list(self.words.values())[tone] for tone in heard]
 
     def encode_embeddings(self, embeddings, prompts):
         return embeddings[:, None]
 
-    def score_answers(self, prefix, answers):
+    def silent_prefix(self, prompts):
+        return torch.zeros(len(prompts), 1, len(self.words))
+
+    def count_tokens(self, answers, end=None):
+        return torch.tensor([len(text) + (end is None) for text in answers])
+
+    def score_answers(self, prefix, answers, end=None, at_a_time=None):
         heard = [list(self.words.values())[row.argmax()] for row in prefix[:, 0]]
         rows = [[-float(_distance(text, word)) for text in answers] for word in heard]
         return torch.tensor(rows)

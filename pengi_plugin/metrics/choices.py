@@ -72,3 +72,11 @@ def any_letter_rule(answer: str, choices: Sequence[str], right: str) -> bool | N
         return index < len(choices) and choices[index] == right
     found = [choice for choice in choices if choice.lower() in said.lower()]
     return found[0] == right if found else None
+
+
+#: Rule -> its faults, as a table tells them.
+FAULTS = {
+    words_rule: "a letter alone is wrong, and so is any word of another option",
+    first_letter_rule: "an answer that begins with A to D is that option",
+    any_letter_rule: "a capital A to D counts wherever it stands",
+}

@@ -3,11 +3,13 @@
 A run that was interrupted goes on from the answers already written, also with
 another number of processes. Every process writes lines of its own file, one JSON
 object per row, so that a reader can look at each answer. An answer is used again only
-if all that it depends on is the same; see ``answer_key``.
+if all that it depends on is the same; see ``answer_key``. A row that could not be
+answered has a line with its ``error``, and is asked about again by the next run.
 """
 
 import hashlib
 import json
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +20,8 @@ from tqdm import tqdm
 
 from pengi_plugin.storage.atomic import write_file
 from pengi_plugin.storage.locate import download, locate
+
+logger = logging.getLogger(__name__)
 
 FILE_PATTERN = "answers-*.jsonl"
 SETTINGS_FILE = "settings.json"
@@ -51,11 +55,13 @@ def digest(value) -> str:
 def answer_key(row: Mapping, settings: Mapping) -> str:
     """Return a digest of all that an answer depends on.
 
+    Rows that ask the same about the same clip have one key, whatever their IDs.
+
     Arguments
     ---------
     row : dict
-        Its ``id``, ``wav`` and ``prompt`` count, and the size and time of change of
-        the audio file.
+        Its ``wav`` (``id``, if it has none), ``prompt`` and ``answers`` (the texts
+        that are scored) count, and the size and time of change of the audio file.
     settings : dict
         The model and how it is asked; what JSON can hold.
 
@@ -69,13 +75,15 @@ def answer_key(row: Mapping, settings: Mapping) -> str:
         state = [found.st_size, found.st_mtime_ns]
     except (OSError, TypeError):  # a web address, or a row without a clip
         state = None
-    return digest([row["id"], str(wav), state, row.get("prompt"), settings])
+    clip = row["id"] if wav is None else str(wav)
+    return digest([clip, state, row.get("prompt"), row.get("answers"), settings])
 
 
 def read_answers(folder: Path) -> dict[str, dict]:
     """Read what all processes have written: key -> its line.
 
-    A line that a killed process left unfinished is not read.
+    A line that a killed process left unfinished is not read. An answer counts before an
+    error of another run.
 
     Arguments
     ---------
@@ -92,7 +100,9 @@ def read_answers(folder: Path) -> dict[str, dict]:
         for line in path.read_bytes().splitlines(keepends=True):
             if line.endswith(b"\n"):
                 answer = json.loads(line)
-                answers[answer.get("key")] = answer
+                key = answer.get("key")
+                if "error" not in answer or "error" in answers.get(key, answer):
+                    answers[key] = answer
     return answers
 
 
@@ -129,14 +139,17 @@ def answer_rows(
     -------
     answers : list of dict
         In the order of the rows: ``key``, ``id``, ``settings`` (a key of
-        ``settings.json``) and what ``ask`` returned; the same in every process.
+        ``settings.json``) and what ``ask`` returned; the same in every process. A row
+        that ``ask`` cannot answer (it raises a ValueError or IndexError about the row
+        alone too) has ``error`` in place of that.
 
     Raises
     ------
     ValueError
         If IDs are not unique.
     RuntimeError
-        In every process, if ``ask`` failed in another one.
+        If none of the rows could be answered; and in every process, if ``ask`` failed
+        in another one.
     """
     if len({row["id"] for row in rows}) < len(rows):
         raise ValueError(f"{name}: two rows have the same ID; make IDs unique.")
@@ -148,8 +161,8 @@ def answer_rows(
     done = read_answers(folder)
     wait_for_all()  # nobody writes before everybody has read
     clips = defaultdict(list)
-    for key, row in zip(keys, rows):
-        if key not in done:
+    for key, row in dict(zip(keys, rows)).items():  # what is asked twice, once
+        if "error" in done.get(key, {"error": "not asked yet"}):
             clips[row.get("wav", row["id"])].append((key, row))
     mine = [pair for several in list(clips.values())[rank::world] for pair in several]
     failure = None
@@ -161,7 +174,13 @@ def answer_rows(
         failure = error
     _fail_together(failure)
     done = read_answers(folder)
-    return [done[key] for key in keys]
+    answers = [{**done[key], "id": row["id"]} for key, row in zip(keys, rows)]
+    if answers and all("error" in answer for answer in answers):
+        raise RuntimeError(
+            f"{name}: none of {len(answers)} rows could be answered; the first says: "
+            f"{answers[0]['error']}"
+        )
+    return answers
 
 
 def _ask_all(pairs, ask, path: Path, settings, batch_size: int, name: str) -> None:
@@ -170,10 +189,26 @@ def _ask_all(pairs, ask, path: Path, settings, batch_size: int, name: str) -> No
     path.parent.mkdir(parents=True, exist_ok=True)
     with _open_lines(path) as lines:
         for batch in _batches(pairs, batch_size, name):
-            answers = ask([row for _, row in batch])
+            answers = _ask_each(ask, [row for _, row in batch])
             for (key, row), answer in zip(batch, answers, strict=True):
                 line = {"key": key, "id": row["id"], "settings": used, **answer}
                 lines.write((json.dumps(line) + "\n").encode())  # by one system call
+
+
+def _ask_each(ask: Callable, rows: list[dict]) -> list[dict]:
+    """Ask about a batch; if that fails for what is in it, about each row alone."""
+    try:
+        return ask(rows)
+    except (ValueError, IndexError) as error:
+        if len(rows) > 1:
+            return [answer for row in rows for answer in _ask_each(ask, [row])]
+        logger.warning("%s cannot be answered: %s", rows[0]["id"], error)
+        return [error_line(error)]
+
+
+def error_line(error: Exception) -> dict:
+    """Return the line of a row that cannot be answered."""
+    return {"error": f"{type(error).__name__}: {error}"}
 
 
 def _batches(pairs, batch_size: int, name: str) -> Iterator[list]:

@@ -27,6 +27,7 @@ def captioning(
     rows: Sequence[dict],
     names: Sequence[str] | None = None,
     sbert_model: str = SBERT_MODEL,
+    n_references: int | None = None,
 ) -> list[Score]:
     """Caption clips and score the captions.
 
@@ -40,6 +41,9 @@ def captioning(
         Keys of ``TITLES``; None for all.
     sbert_model : str
         See ``metrics.captioning.score_captions``.
+    n_references : int
+        References that the set prescribes for each clip; clips with another number are
+        counted in the notes. None: any number.
 
     Returns
     -------
@@ -59,7 +63,11 @@ def captioning(
         tuple(names) if names else None,
         sbert_model,
     )
-    tokens = f"{found.tokenizer} tokens"
+    tokens = [f"{found.tokenizer} tokens"]
+    others = sum(len(row["references"]) != n_references for row in rows)
+    count = []
+    if n_references is not None and others:
+        count = [f"{others} clips have not {n_references} references"]
     scores = []
     for name in names or TITLES:
         if name in found.missing:
@@ -67,7 +75,8 @@ def captioning(
             scores.append(Score(TITLES[name], None, n=len(rows), note=note))
             continue
         low, high = found.interval[name]
-        note = "" if name in ("sbert_sim", "fense") else tokens
+        known = name in ("sbert_sim", "fense")  # they divide texts by themselves
+        note = "; ".join(count if known else tokens + count)
         value = found.corpus[name]
         scores.append(Score(TITLES[name], value, low, high, len(rows), note=note))
     return scores

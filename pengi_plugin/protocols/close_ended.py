@@ -2,16 +2,19 @@
 
 Everything that Pengi says is text (Deshmukh et al., NeurIPS 2023, section 4). A
 generated answer becomes a class by the nearest class name in the text encoder's
-space; the second way asks the LM how likely it finds each name. Where several
-classes are right at once, the similarities themselves are the scores.
+space; the second way asks the LM how likely it finds each name: the sum over its
+tokens, their mean, or the sum less that about a silent clip (see
+``inference.likelihood``). Where several classes are right at once, the similarities or
+likelihoods themselves are the scores: clips are ranked for each class, so that neither a
+name's length nor its likelihood about silence would change anything there.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from pengi_plugin.metrics.bootstrap import N_RESAMPLES, bootstrap_statistic
 from pengi_plugin.metrics.classification import (
     confusion_matrix,
     macro_accuracy,
@@ -21,18 +24,25 @@ from pengi_plugin.metrics.classification import (
 from pengi_plugin.metrics.text import part_of
 from pengi_plugin.protocols.answer_log import rank_and_world
 from pengi_plugin.protocols.confusion import write_confusion
-from pengi_plugin.protocols.score import Score, mean_score
+from pengi_plugin.protocols.score import Score, mean_score, share_score
 from pengi_plugin.protocols.session import (
     Session,
-    answer_likelihoods,
     embed_answers,
     generated_answers,
+    normalized_likelihoods,
     says_something,
 )
 
 #: Way -> does it go through the trained projection of prompts?
 SIMILARITY_WAYS = {"similarity": False, "projected similarity": True}
-WAYS = (*SIMILARITY_WAYS, "likelihood")
+#: Way -> how likelihoods are normalized.
+LIKELIHOOD_WAYS = {
+    "likelihood": "none",
+    "likelihood per token": "token",
+    "prior-corrected likelihood": "prior",
+}
+WAYS = (*SIMILARITY_WAYS, *LIKELIHOOD_WAYS)
+MULTI_LABEL_WAYS = (*SIMILARITY_WAYS, "likelihood")
 
 #: mAP is computed anew for every resample, so it gets fewer.
 N_MAP_RESAMPLES = 200
@@ -76,6 +86,7 @@ def single_label(
     class_form: str = "{label}",
     ways: Sequence[str] = WAYS,
     part: int | None = None,
+    end: str | None = None,
 ) -> list[Score]:
     """Score clips that have one class each.
 
@@ -95,6 +106,9 @@ def single_label(
         Of ``WAYS``.
     part : int
         Which comma-separated part of an answer holds the class; None for all of it.
+    end : str
+        What ends a name whose likelihood is computed; None: the end mark, or nothing
+        where ``part`` says that answers have more parts.
 
     Returns
     -------
@@ -103,14 +117,16 @@ def single_label(
     """
     classes = classes or occurring_classes(rows)
     labels = class_targets(rows, classes)
+    clips = [row["wav"] for row in rows]
     scores = []
     for way in ways:
-        values = class_scores(session, rows, classes, class_form, way, part)
+        values = class_scores(session, rows, classes, class_form, way, part, end)
         predictions = best_class(values)
         unanswered = int((predictions < 0).sum())
         note = f"{unanswered} empty answers count as wrong" if unanswered else ""
-        scores.append(mean_score("accuracy", labels == predictions, way, note))
-        scores.append(_macro_accuracy(labels, predictions, way, note))
+        right = labels == predictions
+        scores.append(mean_score("accuracy", right, way, note, clips))
+        scores.append(_macro_accuracy(labels, predictions, clips, way, note))
         counts = confusion_matrix(labels, predictions, len(classes))
         if rank_and_world()[0] == 0:
             write_confusion(counts, classes, Path(session.folder), way)
@@ -118,14 +134,28 @@ def single_label(
 
 
 def class_scores(
-    session: Session, rows, classes, class_form: str, way: str, part: int | None = None
+    session: Session,
+    rows,
+    classes,
+    class_form: str,
+    way: str,
+    part: int | None = None,
+    end: str | None = None,
 ) -> np.ndarray:
     """Return one score per row and class by one of ``WAYS`` [row, class]."""
     if way not in WAYS:
         raise ValueError(f"Unknown way {way!r}; known are {', '.join(WAYS)}.")
     texts = class_texts(classes, class_form)
-    if way == "likelihood":
-        return answer_likelihoods(session, rows, texts)
+    if way in LIKELIHOOD_WAYS:
+        if part:
+            raise ValueError(
+                f"The likelihood of part {part} of an answer depends on the parts "
+                "before it; leave the likelihoods out of the ways."
+            )
+        if part == 0 and end is None:
+            end = ""
+        normalize = LIKELIHOOD_WAYS[way]
+        return normalized_likelihoods(session, rows, texts, normalize, end)
     answers = generated_answers(session, rows)
     if part is not None:
         answers = [part_of(text, part) for text in answers]
@@ -193,18 +223,11 @@ def best_class(values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values).all(axis=1), -1, predictions)
 
 
-def _macro_accuracy(labels, predictions, way: str, note: str) -> Score:
-    low, high = share_interval(
-        lambda clips: macro_accuracy(labels[clips], predictions[clips]), len(labels)
-    )
-    value = macro_accuracy(labels, predictions)
-    return Score("macro accuracy", value, low, high, len(labels), way, note)
+def _macro_accuracy(labels, predictions, clips, way: str, note: str) -> Score:
+    def drawn(rows: np.ndarray) -> float:
+        return macro_accuracy(labels[rows], predictions[rows])
 
-
-def share_interval(statistic, n_clips: int, n_resamples: int = N_RESAMPLES) -> tuple:
-    """Return the 95 % interval of a statistic that lies between 0 and 1."""
-    low, high = bootstrap_statistic(statistic, n_clips, n_resamples).clip(0.0, 1.0)
-    return float(low), float(high)
+    return share_score("macro accuracy", drawn, clips, way, note)
 
 
 def multi_label(
@@ -212,7 +235,9 @@ def multi_label(
     rows: Sequence[dict],
     classes: Sequence[str] | None = None,
     class_form: str = "{label}",
-    ways: Sequence[str] = WAYS,
+    ways: Sequence[str] = MULTI_LABEL_WAYS,
+    after: str = "",
+    nothing: str = "",
 ) -> list[Score]:
     """Score clips that have several classes each.
 
@@ -227,59 +252,120 @@ def multi_label(
     class_form : str
         See ``class_texts``.
     ways : list of str
-        Of ``WAYS``.
+        Of ``MULTI_LABEL_WAYS``. Of likelihoods, that of the name as the first of an
+        answer, whose end mark is left out, as others may follow.
+    after : str
+        Words of an answer behind which the classes stand, such as ``having qualities
+        like``; an answer without them has none. Likelihoods do not know it.
+    nothing : str
+        What an answer says where there is none of the classes, such as ``none``.
 
     Returns
     -------
     scores : list of Score
-        mAP for each way; micro and macro F1 of the answers' parts for the ways
-        by similarity: an answer is a list with commas, and each part is the class
-        whose name is nearest.
+        mAP for each way, over the classes that a clip has; micro and macro F1 of the
+        answers' parts for the ways by similarity: an answer is a list with commas, and
+        each part is the class whose name is nearest. Class names with commas of their
+        own are kept whole.
+
+    Raises
+    ------
+    ValueError
+        If likelihoods are asked for of answers of which a part counts.
     """
-    classes = classes or occurring_classes(rows)
-    labels = class_targets(rows, classes)
+    if after and set(ways) & set(LIKELIHOOD_WAYS):
+        raise ValueError(
+            f"The likelihood of what stands behind {after!r} depends on the words "
+            "before it; leave 'likelihood' out of the ways."
+        )
+    known = classes or occurring_classes(rows)
+    labels = class_targets(rows, known)
+    clips = [row["wav"] for row in rows]
+    answers = None
+    if set(ways) & set(SIMILARITY_WAYS):
+        answers = [text_after(text, after) for text in generated_answers(session, rows)]
+        answers = ["" if text == nothing else text for text in answers]
+    present = int(labels.any(0).sum())
+    note = f"over {present} of {len(known)} classes; the others have no clip"
+    if classes is None:
+        note = f"over the {len(known)} classes that occur in these clips"
+    elif present == len(known):
+        note = ""
     scores = []
     for way in ways:
-        values = class_scores(session, rows, classes, class_form, way)
-        values = np.nan_to_num(values, nan=-1.0)  # no answer: below all cosines
-        scores.append(_map(labels, values, way))
+        texts = class_texts(known, class_form)
         if way in SIMILARITY_WAYS:
-            predicted = _predicted_sets(session, rows, classes, class_form, way)
+            projected = SIMILARITY_WAYS[way]
+            values = similarity_scores(session.model, answers, texts, projected)
+        else:
+            values = class_scores(session, rows, known, class_form, way, end="")
+        # No answer: below all others.
+        values = np.nan_to_num(values, nan=np.finfo(np.float32).min)
+        scores.append(_map(labels, values, clips, way, note))
+        if way in SIMILARITY_WAYS:
+            predicted = _predicted_sets(session, answers, texts, way)
             for average in ("micro", "macro"):
-                scores.append(_f1(labels, predicted, average, way))
+                scores.append(_f1(labels, predicted, average, clips, way))
     return scores
 
 
-def _map(labels: np.ndarray, values: np.ndarray, way: str) -> Score:
-    def weighted(clips: np.ndarray) -> float:
-        weights = np.bincount(clips, minlength=len(labels))
+def text_after(answer: str, words: str) -> str:
+    """Return what follows some words of an answer, all of it for no words.
+
+    Example
+    -------
+    >>> text_after("pitch 60, and having qualities like bright, dark", "like")
+    'bright, dark'
+    """
+    if not words:
+        return answer
+    found = re.search(rf"\b{re.escape(words)}\b(.*)", answer, re.IGNORECASE | re.DOTALL)
+    return found.group(1).strip() if found else ""
+
+
+def _map(labels, values, clips, way: str, note: str) -> Score:
+    def weighted(rows: np.ndarray) -> float:
+        weights = np.bincount(rows, minlength=len(labels))
         return mean_average_precision(labels, values, weights)
 
-    low, high = share_interval(weighted, len(labels), N_MAP_RESAMPLES)
-    value = mean_average_precision(labels, values)
-    return Score("mAP", value, low, high, len(labels), way)
+    return share_score("mAP", weighted, clips, way, note, N_MAP_RESAMPLES)
 
 
-def _f1(labels: np.ndarray, predicted: np.ndarray, average: str, way: str) -> Score:
-    def drawn(clips: np.ndarray) -> float:
-        return multilabel_f1(labels[clips], predicted[clips], average)
+def _f1(labels, predicted, average: str, clips, way: str) -> Score:
+    def drawn(rows: np.ndarray) -> float:
+        return multilabel_f1(labels[rows], predicted[rows], average)
 
-    low, high = share_interval(drawn, len(labels), N_MAP_RESAMPLES)
-    value = multilabel_f1(labels, predicted, average)
-    return Score(f"{average} F1", value, low, high, len(labels), way)
+    metric = f"{average} F1"
+    return share_score(metric, drawn, clips, way, n_resamples=N_MAP_RESAMPLES)
 
 
-def _predicted_sets(session, rows, classes, class_form, way) -> np.ndarray:
+def list_parts(answer: str, names: Sequence[str]) -> list[str]:
+    """Divide a list at its commas, but not the names that have commas themselves.
+
+    Example
+    -------
+    >>> list_parts("truck, air horn, truck horn, car", ["Air horn, truck horn", "Car"])
+    ['truck', 'air horn, truck horn', 'car']
+    """
+    whole = sorted({name for name in names if "," in name}, key=len, reverse=True)
+    kept = [rf"(?<!\w){re.escape(name)}(?!\w)" for name in whole]
+    pieces = re.findall("|".join([*kept, "[^,]", ","]), answer, re.IGNORECASE)
+    parts = [""]
+    for piece in pieces:
+        if piece == ",":
+            parts.append("")
+        else:
+            parts[-1] += piece
+    return [part.strip() for part in parts if says_something(part)]
+
+
+def _predicted_sets(session, answers, texts, way) -> np.ndarray:
     """Return 1 where a part of an answer is nearest to a class [row, class]."""
-    parts = [
-        [part.strip() for part in answer.split(",") if says_something(part)]
-        for answer in generated_answers(session, rows)
-    ]
-    predicted = np.zeros((len(rows), len(classes)), dtype=int)
+    parts = [list_parts(answer, texts) for answer in answers]
+    predicted = np.zeros((len(answers), len(texts)), dtype=int)
     distinct = sorted({part for several in parts for part in several})
     if not distinct:
         return predicted
-    texts = class_texts(classes, class_form)
     values = similarity_scores(session.model, distinct, texts, SIMILARITY_WAYS[way])
     nearest = dict(zip(distinct, best_class(values), strict=True))
     for index, several in enumerate(parts):

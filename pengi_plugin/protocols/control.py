@@ -136,7 +136,6 @@ def log_mel_points(session: Session, rows: Sequence[dict]) -> np.ndarray:
         [{"id": wav, "wav": wav} for wav in wavs],
         lambda clips: log_mel_statistics(clips, rate),
         "log-mel",
-        skip_unreadable=True,
     )
     index_of = {wav: index for index, wav in enumerate(wavs)}
     return points[[index_of[row["wav"]] for row in rows]]

@@ -36,7 +36,8 @@ def exact_match(
     answers = generated_answers(session, rows)
     references = [row["references"] for row in rows]
     right = text.best_of_references(text.exact_match, answers, references)
-    scores = [mean_score(METRIC, right)]
+    clips = [row["wav"] for row in rows]
+    scores = [mean_score(METRIC, right, clips=clips)]
     for index, part in enumerate(parts):
         if part:
             right = text.best_of_references(
@@ -44,5 +45,5 @@ def exact_match(
                 [text.part_of(answer, index) for answer in answers],
                 [[text.part_of(one, index) for one in some] for some in references],
             )
-            scores.append(mean_score(METRIC, right, way=part))
+            scores.append(mean_score(METRIC, right, way=part, clips=clips))
     return scores

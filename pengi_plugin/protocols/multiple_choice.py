@@ -1,9 +1,9 @@
 """Multiple choice: questions with their options in, accuracies out.
 
-Three ways to an option: the one that the LM finds likeliest ("likelihood");
-the one whose text is nearest to the generated answer in the text encoder's space
+Ways to an option: the one that the LM finds likeliest ("likelihood", per token or
+less the likelihood about a silent clip, see ``inference.likelihood``); the one whose text is nearest to the generated answer in the text encoder's space
 ("similarity", as Pengi's answers become classes); and the benchmark's own rule on the
-generated answer ("string rule", see ``metrics/choices.py``). The first two choose an
+generated answer ("string rule", see ``metrics/choices.py``). The others choose an
 option whatever is said, and are not comparable with figures of the third.
 
 The prompt is the question alone unless the entry has another: a model that was not
@@ -15,16 +15,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from pengi_plugin.protocols.answer_log import digest
+from pengi_plugin.metrics.choices import FAULTS
+from pengi_plugin.protocols.close_ended import LIKELIHOOD_WAYS
 from pengi_plugin.protocols.score import Score, mean_score
 from pengi_plugin.protocols.session import (
     Session,
-    clip_prefixes,
     embed_answers,
     generated_answers,
+    normalized_likelihoods,
 )
 
-WAYS = ("likelihood", "similarity", "string rule")
+WAYS = (*LIKELIHOOD_WAYS, "similarity", "string rule")
 
 
 def multiple_choice(
@@ -52,14 +53,16 @@ def multiple_choice(
     -------
     scores : list of Score
         Accuracy of all and of each kind; where no option is found in some answers,
-        which count as wrong, their share and the accuracy of the others.
+        which count as wrong, their share and the accuracy of the others. A question
+        whose right answer is none of its options counts as wrong.
 
     Raises
     ------
     ValueError
-        If the right answer is none of the options, or a way is unknown.
+        If a way is unknown.
     """
-    check_choices(rows)
+    faulty = sum(row["answer"] not in row["choices"] for row in rows)
+    clips = [row["wav"] for row in rows]
     chance = np.mean(
         [row["choices"].count(row["answer"]) / len(row["choices"]) for row in rows]
     )
@@ -67,28 +70,25 @@ def multiple_choice(
     scores = []
     for way in ways:
         right = right_choices(session, rows, rule, way)
-        note = f"a guess is right in {chance:.1%}"
-        scores.append(mean_score("accuracy", [bool(r) for r in right], way, note))
+        notes = [f"a guess is right in {chance:.1%}"]
+        if faulty:
+            notes.append(f"{faulty} questions whose answer is none of the options")
+        if way == "string rule" and rule in FAULTS:
+            notes.append(f"faults of the rule: {FAULTS[rule]}")
+        correct = [bool(r) for r in right]
+        scores.append(mean_score("accuracy", correct, way, "; ".join(notes), clips))
         for kind in kinds if len(kinds) > 1 else ():
-            of_kind = [
-                bool(r) for r, row in zip(right, rows) if str(row["kind"]) == kind
-            ]
-            scores.append(mean_score(f"accuracy, {kind}", of_kind, way))
-        found = [r for r in right if r is not None]
+            chosen = [i for i, row in enumerate(rows) if str(row["kind"]) == kind]
+            of_kind, heard = [correct[i] for i in chosen], [clips[i] for i in chosen]
+            scores.append(mean_score(f"accuracy, {kind}", of_kind, way, clips=heard))
+        found = [i for i, r in enumerate(right) if r is not None]
         if len(found) < len(right):
-            scores.append(mean_score("no option", [r is None for r in right], way))
-            scores.append(mean_score("accuracy where an option is found", found, way))
+            silent = [r is None for r in right]
+            scores.append(mean_score("no option", silent, way, clips=clips))
+            of_found, heard = [correct[i] for i in found], [clips[i] for i in found]
+            metric = "accuracy where an option is found"
+            scores.append(mean_score(metric, of_found, way, clips=heard))
     return scores
-
-
-def check_choices(rows: Sequence[dict]) -> None:
-    """Raise ValueError if the right answer of a row is none of its options."""
-    for row in rows:
-        if row["answer"] not in row["choices"]:
-            raise ValueError(
-                f"Row {row['id']!r}: the answer {row['answer']!r} is none of the "
-                f"choices {row['choices']!r}."
-            )
 
 
 def right_choices(session: Session, rows, rule: Callable, way: str) -> list:
@@ -99,8 +99,8 @@ def right_choices(session: Session, rows, rule: Callable, way: str) -> list:
             rule(answer, row["choices"], row["answer"])
             for answer, row in zip(answers, rows, strict=True)
         ]
-    if way == "likelihood":
-        chosen = likeliest_choices(session, rows)
+    if way in LIKELIHOOD_WAYS:
+        chosen = likeliest_choices(session, rows, LIKELIHOOD_WAYS[way])
     elif way == "similarity":
         chosen = nearest_choices(session, rows)
     else:
@@ -111,19 +111,19 @@ def right_choices(session: Session, rows, rule: Callable, way: str) -> list:
     ]
 
 
-def likeliest_choices(session: Session, rows: Sequence[dict]) -> list[int]:
-    """Return the index of the option that the LM finds likeliest, end mark included."""
-    prefixes, scores = clip_prefixes(session, rows), session.model.score_answers
+def likeliest_choices(
+    session: Session, rows: Sequence[dict], normalize: str = "none"
+) -> list[int | None]:
+    """Return the index of the option that the LM finds likeliest, end mark included.
 
-    def ask(batch):
-        return [
-            {"log_probs": scores(prefix[None], row["choices"])[0].tolist()}
-            for row, prefix in zip(batch, prefixes(batch), strict=True)
-        ]
-
-    options = digest([[row["id"], row["choices"]] for row in rows])
-    found = session.ask(rows, ask, "choices", options=options)
-    return [int(np.argmax(answer["log_probs"])) for answer in found]
+    ``normalize`` is one of ``inference.likelihood.NORMALIZATIONS``. None where the clip
+    cannot be read.
+    """
+    choices = [row["choices"] for row in rows]
+    found = normalized_likelihoods(session, rows, choices, normalize)
+    return [
+        None if np.isnan(scores).any() else int(np.argmax(scores)) for scores in found
+    ]
 
 
 def nearest_choices(session: Session, rows: Sequence[dict]) -> list[int | None]:

@@ -54,7 +54,10 @@ def numbers(session: Session, rows: Sequence[dict], word: str = "") -> list[Scor
     found = errors[~np.isnan(errors)]
     silent = len(errors) - len(found)
     note = f"{silent} answers without a number left out" if silent else ""
+    wrong = f"{silent} answers without a number count as wrong" if silent else ""
+    clips = [row["wav"] for row in rows]
+    heard = [clip for clip, error in zip(clips, errors) if not np.isnan(error)]
     return [
-        mean_score("exact", errors == 0, way=word),
-        mean_score("mean absolute error", found, way=word, note=note),
+        mean_score("exact", errors == 0, word, wrong, clips),
+        mean_score("mean absolute error", found, word, note, heard, share=False),
     ]

@@ -52,7 +52,7 @@ def compare_captions(
     first, second = clips
     for metric in second:
         if not metric.startswith("BLEU"):
-            gain = mean_score(metric, second[metric] - first[metric])
+            gain = mean_score(metric, second[metric] - first[metric], share=False)
             lines.append(score_line(gain, group="difference"))
     return lines
 

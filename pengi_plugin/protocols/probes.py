@@ -12,10 +12,9 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from pengi_plugin.metrics.bootstrap import bootstrap_interval, bootstrap_statistic
 from pengi_plugin.metrics.classification import mean_average_precision
 from pengi_plugin.protocols.close_ended import class_targets, occurring_classes
-from pengi_plugin.protocols.score import Score
+from pengi_plugin.protocols.score import Score, mean_score, share_score
 from pengi_plugin.protocols.session import Session, audio_embeddings
 
 D_HIDDEN = 512
@@ -92,6 +91,7 @@ def probes(
     classes: Sequence[str] | None = None,
     kinds: Sequence[str] = ("L1", "L3"),
     seeds: Sequence[int] = (0, 1, 2),
+    n_folds: int | None = None,
 ) -> list[Score]:
     """Probe the model's audio embedding, and a log-mel summary beside it.
 
@@ -107,12 +107,25 @@ def probes(
         Of ``PROBES``.
     seeds : list of int
         One probe each.
+    n_folds : int
+        Folds that the set prescribes; None: any number.
 
     Returns
     -------
     scores : list of Score
         For each kind, of the model's embedding and of the log-mel summary.
+
+    Raises
+    ------
+    ValueError
+        If the rows have another number of folds.
     """
+    found = sorted({str(row["fold"]) for row in rows})
+    if n_folds is not None and len(found) != n_folds:
+        raise ValueError(
+            f"This set is probed over {n_folds} folds; its rows are of {len(found)}: "
+            f"{', '.join(found)}. Prepare all of them."
+        )
     rate = session.model.hparams.sample_rate
     targets = class_targets(rows, classes or occurring_classes(rows))
     folds = [row["fold"] for row in rows]
@@ -123,7 +136,10 @@ def probes(
         ),
     }
     return [
-        probe(points, targets, folds, kind, seeds, way=f"{kind} on {space}")
+        probe(
+            *(points, targets, folds, kind, seeds, f"{kind} on {space}"),
+            clips=[row["wav"] for row in rows],
+        )
         for kind in kinds
         for space, points in spaces.items()
     ]
@@ -136,13 +152,14 @@ def probe(
     kind: str = "L1",
     seeds: Sequence[int] = (0, 1, 2),
     way: str = "",
+    clips: Sequence | None = None,
 ) -> Score:
     """Train and test a probe on every fold with every seed.
 
     Arguments
     ---------
     embeddings : numpy.ndarray
-        [clip, d_embedding]
+        [clip, d_embedding]. A clip of NaN is not trained on, and wrong.
     targets : numpy.ndarray
         Class indices [clip], or 1 where a class is present [clip, class].
     folds : list
@@ -154,6 +171,8 @@ def probe(
         One probe each.
     way : str
         What the embeddings are, for the table.
+    clips : list
+        The clip of each row, where several rows are of one; None: each its own.
 
     Returns
     -------
@@ -179,40 +198,42 @@ def probe(
         for seed in tqdm(seeds, desc=way or kind, unit="seed")
     ]
     chosen = np.isin(folds, tested)
+    clips = np.arange(len(targets)) if clips is None else np.asarray(clips)
     n_fold = "1 split" if len(tested) == 1 else f"{len(tested)} folds"
-    score = _scored(np.stack(runs)[:, chosen], targets[chosen])
+    score = _scored(np.stack(runs)[:, chosen], targets[chosen], clips[chosen].tolist())
     score.way, score.note = way, f"{n_fold}, {len(seeds)} seeds, {score.note}"
     return score
 
 
-def _scored(outputs: np.ndarray, targets: np.ndarray) -> Score:
-    """Score outputs [seed, clip, class]."""
+def _scored(outputs: np.ndarray, targets: np.ndarray, clips: Sequence) -> Score:
+    """Score outputs [seed, clip, class]; NaN is wrong."""
+    outputs = np.nan_to_num(outputs, nan=np.finfo(np.float32).min)
     if targets.ndim == 1:
-        right = (outputs.argmax(-1) == targets).astype(float)
+        unread = (outputs == outputs[..., :1]).all(-1)
+        right = ((outputs.argmax(-1) == targets) & ~unread).astype(float)
         values = right.mean(1)
-        metric, interval = "accuracy", bootstrap_interval(right.mean(0))
+        score = mean_score("accuracy", right.mean(0), clips=clips)
     else:
 
-        def mean_map(clips: np.ndarray) -> float:
-            present = targets[clips]
+        def mean_map(rows: np.ndarray) -> float:
+            present = targets[rows]
             return np.mean(
-                [mean_average_precision(present, run[clips]) for run in outputs]
+                [mean_average_precision(present, run[rows]) for run in outputs]
             )
 
         values = np.array([mean_average_precision(targets, run) for run in outputs])
-        metric = "mAP"
-        interval = bootstrap_statistic(mean_map, len(targets), N_MAP_RESAMPLES)
-    spread = f"standard deviation over seeds {values.std():.4f}"
-    low, high = map(float, interval)
-    return Score(metric, float(values.mean()), low, high, len(targets), note=spread)
+        score = share_score("mAP", mean_map, clips, n_resamples=N_MAP_RESAMPLES)
+    score.note = f"standard deviation over seeds {values.std():.4f}"
+    return score
 
 
 def _test_all_folds(embeddings, targets, folds, tested, kind, seed) -> np.ndarray:
     """Return the output for each tested clip [clip, class]; NaN for the others."""
     n_class = targets.shape[1] if targets.ndim == 2 else int(targets.max()) + 1
     outputs = np.full((len(targets), n_class), np.nan, dtype=np.float32)
+    is_read = np.isfinite(embeddings).all(1)
     for fold in tested:
-        train, test = folds != fold, folds == fold
+        train, test = (folds != fold) & is_read, (folds == fold) & is_read
         mean, spread = embeddings[train].mean(0), embeddings[train].std(0)
         spread = np.maximum(spread, 1e-3 * spread.max())  # no noise blown up
         points = torch.from_numpy((embeddings - mean) / spread).float()

@@ -7,6 +7,8 @@ first (ClothoAQA's table in Deshmukh et al., 2023, is of yes/no questions).
 from collections.abc import Sequence
 from statistics import fmean
 
+import numpy as np
+
 from pengi_plugin.metrics.text import (
     best_of_references,
     exact_match,
@@ -37,22 +39,30 @@ def question_answering(
     -------
     scores : list of Score
         Accuracy of all, yes/no and open questions, and token F1 of open ones; a
-        kind that does not occur is left out.
+        kind that does not occur is left out. A question without references counts as
+        wrong. Intervals are over clips.
     """
-    answers = generated_answers(session, rows)
     references = [row["references"] for row in rows]
+    asked = [index for index, several in enumerate(references) if several]
+    answers = generated_answers(session, rows)
+    said, right_ones = [answers[i] for i in asked], [references[i] for i in asked]
     pick = fmean if every_reference else max
-    right = best_of_references(exact_match, answers, references, pick)
-    close = best_of_references(token_f1, answers, references, pick)
-    binary = [any(map(is_yes_no, several)) for several in references]
+    right, close = np.zeros(len(rows)), np.zeros(len(rows))
+    right[asked] = best_of_references(exact_match, said, right_ones, pick)
+    close[asked] = best_of_references(token_f1, said, right_ones, pick)
+    n_bad = len(rows) - len(asked)
+    note = f"{n_bad} questions without an answer count as wrong" if n_bad else ""
+    binary = np.array([any(map(is_yes_no, several)) for several in references])
+    clips = np.array([str(row["wav"]) for row in rows])
+    everything = np.ones(len(rows), dtype=bool)
     kinds = {
-        ("accuracy", "all questions"): right,
-        ("accuracy", "yes/no"): [s for s, b in zip(right, binary) if b],
-        ("accuracy", "open"): [s for s, b in zip(right, binary) if not b],
-        ("token F1", "open"): [s for s, b in zip(close, binary) if not b],
+        ("accuracy", "all questions"): (right, everything),
+        ("accuracy", "yes/no"): (right, binary),
+        ("accuracy", "open"): (right, ~binary),
+        ("token F1", "open"): (close, ~binary),
     }
     return [
-        mean_score(metric, scores, way=kind)
-        for (metric, kind), scores in kinds.items()
-        if scores
+        mean_score(metric, scores[chosen], kind, note, clips[chosen].tolist())
+        for (metric, kind), (scores, chosen) in kinds.items()
+        if chosen.any()
     ]

@@ -54,7 +54,7 @@ def score_line(score: Score, **columns) -> dict:
     return _plain_line(line)
 
 
-def published_columns(score: Score, published: Sequence[Mapping]) -> dict:
+def published_columns(score: Score, published: Sequence[Mapping] | str) -> dict:
     """Return the columns ``published`` and ``published_by`` that belong to a score.
 
     Arguments
@@ -63,7 +63,8 @@ def published_columns(score: Score, published: Sequence[Mapping]) -> dict:
         Ours.
     published : list of dict
         With ``metric``, ``value``, ``by`` (the system), ``verified`` and, if only
-        one way was published, ``way``.
+        one way was published, ``way``. A text, such as ``none confirmed``, in place of
+        figures.
 
     Returns
     -------
@@ -76,6 +77,8 @@ def published_columns(score: Score, published: Sequence[Mapping]) -> dict:
     >>> published_columns(Score("accuracy", 0.5), [figure])
     {'published': 0.9, 'published_by': 'Pengi (unverified)'}
     """
+    if isinstance(published, str):
+        return {"published_by": published}
     figures = [
         figure
         for figure in published
@@ -186,7 +189,7 @@ def _interval(line: Mapping) -> str:
 
 def _published(line: Mapping) -> str:
     figure = _number(line.get("published"))
-    return f"{figure} {line.get('published_by') or ''}".strip() if figure else ""
+    return f"{figure} {line.get('published_by') or ''}".strip()
 
 
 #: Title of a printed column -> function of a line that returns the cell's text.

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pengi_plugin.protocols.control import CONTROLS
-from pengi_plugin.protocols.score import Score
+from pengi_plugin.protocols.score import Score, with_unreadable
 from pengi_plugin.protocols.session import Session, generated_answers
 from pengi_plugin.protocols.table import score_line
 
@@ -143,6 +143,7 @@ def _group_lines(session, group, rows, protocol, sources) -> list[dict]:
             column: next((s.value for s in scores if (s.metric, s.way) == key), None)
             for column, scores in columns.items()
         }
+        with_unreadable(score, session.n_unreadable(rows))
         lines.append(score_line(score, group=group, **controls))
     return lines
 

@@ -6,7 +6,8 @@
 
 Without ``--tasks``, all sets of the YAML are scored. Several processes share the
 clips: put ``torchrun --nproc_per_node=N`` in place of ``python``. A run that was
-interrupted continues from the answers already written.
+interrupted continues from the answers already written. A set that fails has a line with
+the error, the others are scored, and the exit status is 1; sets without data are told.
 """
 
 import argparse
@@ -33,6 +34,9 @@ from pengi_plugin.training.hparams import YamlText, read_tree
 from pengi_plugin.training.run import join_processes
 
 logger = logging.getLogger(__name__)
+
+#: How the note of a set begins that has its data and could not be scored.
+FAILED = "failed:"
 
 
 def read_benchmark(path: str) -> YamlText:
@@ -65,7 +69,7 @@ def evaluate_set(name: str, entry: dict, session: Session, templates: dict):
         return score_entry(name, entry, rows, session, templates)
     except Exception as error:  # the next set is scored all the same
         logger.exception("%s could not be scored.", name)
-        note = f"failed: {type(error).__name__}: {error}"
+        note = f"{FAILED} {type(error).__name__}: {error}"
         return [unscored_line(name, entry, note)]
 
 
@@ -174,5 +178,12 @@ def main(arguments: list[str]) -> list[dict]:
     return lines
 
 
+def n_failed(lines: list[dict]) -> int:
+    """Return how many sets failed, not counting those without data."""
+    return len(
+        {line["set"] for line in lines if str(line["note"]).startswith(FAILED)}
+    )
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(1 if n_failed(main(sys.argv[1:])) else 0)

@@ -106,3 +106,26 @@ def test_classification_needs_labels_and_a_known_method(model, record):
 def test_one_text_in_place_of_a_list_of_labels_is_refused(model, record):
     with pytest.raises(ValueError, match="must be a list of texts; got the text 'dog'"):
         model.classify_file(record("clip.wav"), "dog")
+
+
+def test_likelihoods_per_token_and_less_those_about_silence(model, record):
+    path, prompt = record("clip.wav"), "this is a sound of"
+    plain = dict(model.classify_file(path, LABELS, prompt, "likelihood"))
+    token = model.classify_file(path, LABELS, prompt, "likelihood", "token")
+    prior = model.classify_file(path, LABELS, prompt, "likelihood", "prior")
+    silence, ones = torch.zeros(4, model.n_sample), torch.ones(4)
+    about_silence = model.score_batch(silence, ones, prompt, LABELS).tolist()
+    for label, less in zip(LABELS, about_silence, strict=True):
+        ids = model.tokenizer.encode_as_ids(label + model.hparams.answer_end)
+        assert dict(token)[label] == pytest.approx(plain[label] / len(ids), abs=1e-4)
+        assert dict(prior)[label] == pytest.approx(plain[label] - less, abs=1e-3)
+    orders = [[label for label, _ in ranking] for ranking in (token, prior)]
+    assert orders[0] != orders[1] != sorted(plain, key=plain.get)[::-1]
+
+
+def test_how_likelihoods_are_normalized_is_checked(model, record):
+    path = record("clip.wav")
+    with pytest.raises(ValueError, match="none, token, prior with .* got 'mean'"):
+        model.classify_file(path, LABELS, method="likelihood", normalize="mean")
+    with pytest.raises(ValueError, match="one of none with method='similarity'"):
+        model.classify_file(path, LABELS, normalize="prior")

@@ -46,3 +46,33 @@ def test_all_answers_are_scored_behind_every_prefix(model, noise):
         expected = model.score_batch(wavs, ones, "who?", answer)
         torch.testing.assert_close(scores[:, column], expected, rtol=1e-4, atol=1e-4)
     assert (scores[0] - scores[1]).abs().min() > 1e-3
+
+
+def test_another_end_takes_the_place_of_the_end_mark(model, noise):
+    wavs, ones = torch.from_numpy(noise(1.0))[None], torch.ones(1)
+    prefix = model.encode_batch(wavs, ones, "who?")
+    answers = ["a dog", "rain"]
+    per_token = model.score_batch(
+        wavs.expand(2, -1), torch.ones(2), "who?", answers, per_token=True
+    )
+    counts = [len(model.tokenizer.encode_as_ids(answer)) for answer in answers]
+    expected = [row[:n].sum().item() for row, n in zip(per_token, counts)]
+    found = model.score_answers(prefix, answers, end="")[0].tolist()
+    assert found == pytest.approx(expected, abs=1e-4)
+    assert model.count_tokens(answers, end="").tolist() == counts
+    assert model.count_tokens(answers).tolist() == [
+        n + len(model.end_ids) for n in counts
+    ]
+
+
+def test_answers_scored_in_parts_read_the_prefix_once(model, noise, monkeypatch):
+    wavs, ones = torch.from_numpy(noise(1.0))[None], torch.ones(1)
+    prefix = model.encode_batch(wavs, ones, "who?")
+    answers = ["a dog barks", "rain", "a siren", "wind", "people talking"]
+    whole = model.score_answers(prefix, answers)
+    lm, read = model.mods.pengi.lm, []
+    prefill = lm.prefill
+    monkeypatch.setattr(lm, "prefill", lambda p: read.append(len(p)) or prefill(p))
+    parts = model.score_answers(prefix, answers, at_a_time=2)
+    torch.testing.assert_close(parts, whole, rtol=1e-4, atol=1e-4)
+    assert read == [1]
