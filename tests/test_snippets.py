@@ -64,9 +64,11 @@ def test_the_manifest_and_the_command_for_your_own_clips_train_a_model(
     rows = json.loads(manifest)
     Path("my_clips").mkdir()
     for split in ("train", "valid", "test"):
-        Path("my_clips", f"{split}.json").write_text(manifest)
-    for row in rows.values():
-        write_noise(Path(row["wav"].format(data_root="my_clips")), row["duration"])
+        end = ".wav" if split == "train" else f"_{split}.wav"  # clips of its own
+        Path("my_clips", f"{split}.json").write_text(manifest.replace(".wav", end))
+        for row in rows.values():
+            wav = row["wav"].replace(".wav", end).format(data_root="my_clips")
+            write_noise(Path(wav), row["duration"])
     (commands,) = blocks(own_clips, "bash")
     train, ask = commands.replace("\\\n", " ").splitlines()
 

@@ -219,7 +219,7 @@ def prepare(hparams: dict) -> dict[str, dict]:
             f"`source: null`. Say where one of {sorted(hparams['corpora'])} is; the "
             "YAML names the option for each."
         )
-    rows = keep_tasks(rows, hparams["keep_tasks"])
+    rows = keep_tasks(rows, hparams.get("keep_tasks"))
     own = [corpus["manifest_folder"] for corpus in corpora.values()]
     others = [*hparams["held_out"], *prepare_held_out(hparams, corpora)]
     test_sets = read_held_out(others, own)

@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from speechbrain.utils.run_opts import RunOptions
@@ -151,9 +152,11 @@ def test_captions_of_one_clip_are_one_item_that_is_searched_once(tmp_path):
     class Model:
         searched = []
 
-        def generate_files(self, paths, prompts, batch_size):
+        def answer_files(self, paths, prompts, batch_size):
             self.searched += paths
-            return [f"a sound of number 4 in {path[0]}" for path in paths]
+            for path in paths:
+                answer = f"a sound of number 4 in {path[0]}"
+                yield SimpleNamespace(answer=answer, error=None)
 
     model = Model()
     session = Session(model, tmp_path, settings={"model": "m"})
