@@ -25,6 +25,7 @@ from pengi_plugin.protocols.score import Score, mean_score
 from pengi_plugin.protocols.session import (
     Session,
     answer_likelihoods,
+    contrastive_scores,
     embed_answers,
     generated_answers,
     says_something,
@@ -33,6 +34,8 @@ from pengi_plugin.protocols.session import (
 #: Way -> does it go through the trained projection of prompts?
 SIMILARITY_WAYS = {"similarity": False, "projected similarity": True}
 WAYS = (*SIMILARITY_WAYS, "likelihood")
+#: The way of a CLAP: the cosine of the clip and the class name.
+CONTRASTIVE = "contrastive"
 
 #: mAP is computed anew for every resample, so it gets fewer.
 N_MAP_RESAMPLES = 200
@@ -92,7 +95,7 @@ def single_label(
     class_form : str
         See ``class_texts``.
     ways : list of str
-        Of ``WAYS``.
+        Of ``WAYS``, or ``contrastive`` for a CLAP.
     part : int
         Which comma-separated part of an answer holds the class; None for all of it.
 
@@ -121,9 +124,12 @@ def class_scores(
     session: Session, rows, classes, class_form: str, way: str, part: int | None = None
 ) -> np.ndarray:
     """Return one score per row and class by one of ``WAYS`` [row, class]."""
-    if way not in WAYS:
-        raise ValueError(f"Unknown way {way!r}; known are {', '.join(WAYS)}.")
     texts = class_texts(classes, class_form)
+    if way == CONTRASTIVE:
+        return contrastive_scores(session, rows, texts)
+    if way not in WAYS:
+        known = ", ".join((*WAYS, CONTRASTIVE))
+        raise ValueError(f"Unknown way {way!r}; known are {known}.")
     if way == "likelihood":
         return answer_likelihoods(session, rows, texts)
     answers = generated_answers(session, rows)
@@ -227,7 +233,7 @@ def multi_label(
     class_form : str
         See ``class_texts``.
     ways : list of str
-        Of ``WAYS``.
+        Of ``WAYS``, or ``contrastive`` for a CLAP.
 
     Returns
     -------

@@ -26,6 +26,7 @@ from pengi_plugin.protocols.score import Score, mean_score
 from pengi_plugin.protocols.session import (
     Session,
     answer_likelihoods,
+    contrastive_scores,
     embed_answers,
     generated_answers,
 )
@@ -33,6 +34,8 @@ from pengi_plugin.storage.atomic import new_folder
 
 INDEX_FILE, POINTS_FILE = "index.json", "index.safetensors"
 WAYS = ("captions", "projected captions", "likelihood")
+#: The way of a CLAP: the cosine of the query and the clip.
+CONTRASTIVE = "contrastive"
 
 
 class CaptionIndex:
@@ -121,38 +124,80 @@ def text_to_audio(
         The clips, with ``id``, ``wav``, ``prompt`` and ``references`` (list of
         str). A query is answered by every clip that it is a reference of.
     ways : list of str
-        Of ``WAYS``.
+        Of ``WAYS``, or ``contrastive`` for a CLAP.
 
     Returns
     -------
     scores : list of Score
         R@1, R@5, R@10 and mAP@10 for each way, over queries.
     """
+    texts, relevance = queries(rows)
+    scores = []
+    for way in ways:
+        ranked = ranked_relevance(query_scores(session, rows, texts, way), relevance)
+        note = f"{len(texts)} queries among {len(rows)} clips"
+        scores += _ranked_scores(ranked, way, note)
+    return scores
+
+
+def audio_to_text(session: Session, rows: Sequence[dict]) -> list[Score]:
+    """Find the captions of clips among those of all clips, with a CLAP.
+
+    Arguments
+    ---------
+    session : Session
+        Its model is an ``AudioTextModel``.
+    rows : list of dict
+        The clips, with ``id``, ``wav`` and ``references`` (list of str).
+
+    Returns
+    -------
+    scores : list of Score
+        R@1, R@5, R@10 and mAP@10 over clips.
+    """
+    texts, relevance = queries(rows)
+    ranked = ranked_relevance(contrastive_scores(session, rows, texts), relevance.T)
+    note = f"{len(rows)} clips among {len(texts)} texts"
+    return _ranked_scores(ranked, CONTRASTIVE, note)
+
+
+def queries(rows: Sequence[dict]) -> tuple[list[str], np.ndarray]:
+    """Return the distinct references, and which clip each is one of [query, clip].
+
+    Example
+    -------
+    >>> rows = [{"references": ["rain"]}, {"references": ["a dog", "rain"]}]
+    >>> queries(rows)[1].tolist()
+    [[False, True], [True, True]]
+    """
     texts = sorted({text for row in rows for text in row["references"]})
     relevance = np.zeros((len(texts), len(rows)), dtype=bool)
     index_of = {text: index for index, text in enumerate(texts)}
     for clip, row in enumerate(rows):
         relevance[[index_of[text] for text in row["references"]], clip] = True
-    scores = []
-    for way in ways:
-        ranked = ranked_relevance(query_scores(session, rows, texts, way), relevance)
-        note = f"{len(texts)} queries among {len(rows)} clips"
-        for k in (1, 5, 10):
-            scores.append(mean_score(f"R@{k}", recall_at(ranked, k), way, note))
-        precision = average_precision_at(ranked, 10)
-        scores.append(mean_score("mAP@10", precision, way, note))
-    return scores
+    return texts, relevance
+
+
+def _ranked_scores(ranked: np.ndarray, way: str, note: str) -> list[Score]:
+    """Return R@1, R@5, R@10 and mAP@10 of ranked relevance [query, rank]."""
+    recalls = [
+        mean_score(f"R@{k}", recall_at(ranked, k), way, note) for k in (1, 5, 10)
+    ]
+    return [*recalls, mean_score("mAP@10", average_precision_at(ranked, 10), way, note)]
 
 
 def query_scores(
     session: Session, rows: Sequence[dict], texts: Sequence[str], way: str
 ) -> np.ndarray:
-    """Return how well each clip answers each query [query, clip] by one of ``WAYS``.
+    """Return how well each clip answers each query [query, clip] by one of the ways.
 
     What the model says of the clips is read from disk when it is there.
     """
+    if way == CONTRASTIVE:
+        return contrastive_scores(session, rows, texts).T
     if way not in WAYS:
-        raise ValueError(f"Unknown way {way!r}; known are {', '.join(WAYS)}.")
+        known = ", ".join((*WAYS, CONTRASTIVE))
+        raise ValueError(f"Unknown way {way!r}; known are {known}.")
     if way == "likelihood":
         return answer_likelihoods(session, rows, texts).T
     projected = way == "projected captions"

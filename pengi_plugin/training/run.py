@@ -36,6 +36,7 @@ from pengi_plugin.protocols.task_scores import score_tasks
 from pengi_plugin.storage.atomic import write_file
 from pengi_plugin.storage.lock import hold_folder
 from pengi_plugin.tasks import apply, extend
+from pengi_plugin.training.base import TrainingBrain
 from pengi_plugin.training.brain import PengiBrain
 from pengi_plugin.training.checkpoints import remove_unfinished
 from pengi_plugin.training.export import export_run
@@ -187,45 +188,41 @@ def prepare(hparams: dict) -> dict[str, dict]:
 
 
 def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:
-    """Return a data set whose every prompt and answer fits the model.
+    """Return a data set of the clips of manifest rows.
 
     Arguments
     ---------
     hparams : dict
         With ``model``, ``tasks``, ``task_weights``, ``pairs_per_clip``,
-        ``max_unreadable_share`` and ``seed``.
+        ``valid_pairs_per_clip``, ``max_unreadable_share`` and ``seed``.
     rows : dict
         ID -> manifest row.
     train : bool
         Whether rows and crops are sampled anew in each epoch.
     """
     model = hparams["model"]
-    sampled = {"pairs_per_clip": hparams["pairs_per_clip"], "random_crop": True}
-    dataset = ClipDataset(
+    n_train_pair, n_pair = hparams["pairs_per_clip"], hparams["valid_pairs_per_clip"]
+    return ClipDataset(
         rows,
         model["sample_rate"],
         model["clip_seconds"],
         model["tokenizer"],
         model["answer_end"],
         templates=extend(hparams["tasks"]),
+        pairs_per_clip=n_train_pair if train else n_pair,
+        random_crop=train,
         task_weights=hparams["task_weights"],
         seed=hparams["seed"],
         max_unreadable_share=hparams["max_unreadable_share"],
-        **(sampled if train else {}),
     )
-    model["text_encoder"].check({pair["prompt"] for pair in dataset.pairs})
-    n_prefix = model["audio_mapper"].n_prefix + model["text_mapper"].n_prefix
-    if model["lm"].max_positions is not None:
-        dataset.check_answers(model["lm"].max_positions - n_prefix)
-    return dataset
 
 
 def fit(
     hparams: dict,
     run_opts: Mapping,
     rows: dict[str, dict],
-    brain_class: type[sb.Brain] = PengiBrain,
-) -> sb.Brain:
+    brain_class: type[TrainingBrain] = PengiBrain,
+) -> TrainingBrain:
     """Train; resume from the newest checkpoint if there is one.
 
     The rows of all splits are checked before training starts. With more epochs than a
@@ -240,17 +237,18 @@ def fit(
     rows : dict
         Split -> ID -> manifest row.
     brain_class : type
-        What trains; takes ``train_set`` and ``sample_batch`` as ``PengiBrain`` does.
+        What trains.
 
     Returns
     -------
-    brain : speechbrain.Brain
+    brain : TrainingBrain
         Trained; holds the newest weights, which need not be the best.
 
     Raises
     ------
     ValueError
-        If the run would make no update, or its folder holds a run on other rows.
+        If the run would make no update, its folder holds a run on other rows, or the
+        model cannot take a row.
     """
     run_on_main(check_same_run, args=[hparams["save_folder"], "rows", describe(rows)])
     hparams["tensorboard_logger"] = hparams["tensorboard_logger"]()
@@ -264,7 +262,9 @@ def fit(
     brain.train_set = make_dataset(hparams, rows["train"], train=True)
     valid_set = make_dataset(hparams, rows["valid"])
     # All test rows are scored, so all their files must be there.
-    make_dataset({**hparams, "max_unreadable_share": 0.0}, rows["test"])
+    test_set = make_dataset({**hparams, "max_unreadable_share": 0.0}, rows["test"])
+    for dataset in (brain.train_set, valid_set, test_set):
+        brain.check(hparams, dataset)
     if "word_head" in hparams["modules"]:
         counts = count_tokens(brain.train_set)
         hparams["modules"]["word_head"].weigh(counts, len(brain.train_set))
@@ -378,7 +378,9 @@ def test(hparams: dict, run_opts: Mapping, rows: dict[str, dict]) -> list[dict]:
     return table
 
 
-def open_session(hparams: dict, run_opts: Mapping) -> Session:
+def open_session(
+    hparams: dict, run_opts: Mapping, model_class: type = AudioLanguageModel
+) -> Session:
     """Load the exported model, to be asked by ``pengi_plugin.protocols``.
 
     Its answers are kept under its fingerprint: another model's are never taken.
@@ -387,7 +389,7 @@ def open_session(hparams: dict, run_opts: Mapping) -> Session:
     name = fingerprint(source)
     device = run_opts.get("device") or infer_device()
     return Session(
-        AudioLanguageModel.from_hparams(source=source, run_opts={"device": device}),
+        model_class.from_hparams(source=source, run_opts={"device": device}),
         Path(hparams["output_folder"]) / "answers" / name,
         settings={"model": name},
         batch_size=hparams["eval_batch_size"],

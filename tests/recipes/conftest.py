@@ -18,8 +18,14 @@ from pengi_plugin.training.hparams import read_hparams
 #: line here, and the tests of test_recipes.py run it on tones.
 RECIPES = [
     ("multitask", "pengi.yaml"),
+    ("clap", "clap.yaml"),
     pytest.param(("comparison", "pengi.yaml"), marks=pytest.mark.slow),
 ]
+
+#: Options of a YAML's runs on tones, where they are others than the main job's.
+OPTIONS = {
+    "clap.yaml": {"model": "!include:model/clap_tiny.yaml", "pairs_per_clip": 1},
+}
 
 #: Recipes that read no manifests; their tests are their own.
 OTHER_RECIPES = {"language_model"}
@@ -132,6 +138,7 @@ def make_arguments(tones, root):
             "batch_size": 4,
             "pairs_per_clip": 2,
             "n_warmup": 2,
+            **OPTIONS.get(yaml, {}),
             **options,
         }
         flags = [part for key, value in options.items() for part in (f"--{key}", value)]
