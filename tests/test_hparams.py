@@ -133,7 +133,9 @@ def test_a_training_yaml_builds_what_a_training_needs(root, name, tmp_path):
     assert hparams["train_dataloader_opts"]["batch_size"] == hparams["batch_size"]
     assert all(corpus["share"] > 0 for corpus in hparams["corpora"].values())
     if kind == "clap":
-        assert all(callable(entry["protocol"]) for entry in hparams["test_sets"].values())
+        assert all(
+            callable(entry["protocol"]) for entry in hparams["test_sets"].values()
+        )
         return
     assert all(
         callable(task["protocol"])

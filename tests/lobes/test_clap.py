@@ -10,7 +10,10 @@ from pengi_plugin.lobes.clap import MAX_SCALE, Clap, Temperature, contrastive_lo
 from pengi_plugin.lobes.text_encoder import TextEncoder, TrainedTextEncoder
 from tests.doubles import Letters
 
-GPT2 = {"model_type": "gpt2", "n_layer": 1, "n_head": 1, "n_embd": 4, "vocab_size": 32}
+GPT2 = {
+    **{"model_type": "gpt2", "n_layer": 1, "n_head": 1, "n_embd": 4, "vocab_size": 32},
+    **{"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0},
+}
 
 
 class FourMeans(nn.Module):
