@@ -1,4 +1,4 @@
-"""Released CLAP layouts in our CLAP; weights are pseudo-random, configurations small."""
+"""Released CLAP layouts in our CLAP: pseudo-random weights, small configurations."""
 
 import pytest
 import torch
@@ -17,6 +17,9 @@ TEXT = {
     **{"vocab_size": 40, "hidden_size": 8, "num_hidden_layers": 2},
     **{"num_attention_heads": 2, "intermediate_size": 16},
 }
+#: The text tower of a ClapModel is a RoBERTa with these.
+ROBERTA = {**TEXT, "max_position_embeddings": 514, "layer_norm_eps": 1e-12}
+ROBERTA |= {"type_vocab_size": 1}
 GPT2 = {"n_layer": 2, "n_head": 2, "n_embd": 8, "vocab_size": 40}
 
 
@@ -33,7 +36,7 @@ def audio_encoder():
 
 def laion_clap():
     text = TextEncoder(
-        Letters((0, 2)), config={"model_type": "clap_text_model", **TEXT}, pooling=None
+        Letters((0, 2)), config={"model_type": "roberta", **ROBERTA}, pooling=None
     )
     projections = MLPProjection(16, 6), MLPProjection(8, 6)
     return Clap(audio_encoder(), projections[0], text, projections[1], Temperature())
