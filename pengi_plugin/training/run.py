@@ -22,6 +22,7 @@ from speechbrain.utils.distributed import (
 from torch import distributed
 
 from pengi_plugin.conversion.clap import load_clap
+from pengi_plugin.conversion.clap_model import load_clap_model
 from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset, make_sampler
 from pengi_plugin.data.manifest import SPLITS, manifest_path, read_manifest
@@ -68,7 +69,8 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
     Joins the processes of ``torchrun``, builds the objects of the YAML, makes the
     output folder with its log and the resolved YAML, holds it until the process ends,
     chooses the precision where it is ``auto``, and loads the weights of
-    ``pretrained_folder`` and ``audio_encoder_init`` where the YAML names them.
+    ``pretrained_folder``, ``audio_encoder_init`` and ``clap_init`` where the YAML names
+    them.
 
     Arguments
     ---------
@@ -88,7 +90,7 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
     BlockingIOError
         If another process trains in the output folder.
     FileNotFoundError
-        If the YAML, ``pretrained_folder`` or ``audio_encoder_init`` is not there.
+        If the YAML, or what it loads weights from, is not there.
     ValueError
         If a placeholder is not filled, weights do not fit the model, or the output
         folder holds a run with other settings.
@@ -109,6 +111,8 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
         load_pretrained(hparams["model"]["pretrainer"], hparams["pretrained_folder"])
     if hparams.get("audio_encoder_init"):
         load_clap(hparams["model"]["audio_encoder"], hparams["audio_encoder_init"])
+    if hparams.get("clap_init"):
+        load_clap_model(hparams["model"]["clap"], hparams["clap_init"])
     return hparams, run_opts
 
 
