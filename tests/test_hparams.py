@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hyperpyyaml import load_hyperpyyaml
+from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
 from speechbrain.utils.run_opts import RunOptions
 
@@ -16,11 +16,16 @@ from pengi_plugin.training.hparams import read_hparams
 from tests.doubles import Letters
 
 HPARAMS = Path(__file__).resolve().parent.parent / "hparams"
+#: What trainings share; not run themselves.
+SHARED = {"any_training", "training"}
 #: The YAMLs that train a model of ``model:``, and the models.
 TRAININGS = sorted(
-    path.stem for path in HPARAMS.glob("*.yaml") if "\ninclude: " in path.read_text()
+    path.stem
+    for path in HPARAMS.glob("*.yaml")
+    if "\ninclude: " in path.read_text() and path.stem not in SHARED
 )
-MODELS = sorted(path.stem for path in HPARAMS.glob("model/*.yaml"))
+ALL_MODELS = sorted(path.stem for path in HPARAMS.glob("model/*.yaml"))
+MODELS = [name for name in ALL_MODELS if not name.startswith("clap")]
 
 
 GPT2 = "{model_type: gpt2}"
@@ -105,7 +110,9 @@ def test_a_model_yaml_builds_one_model_for_training_and_answering(root, name):
 def test_a_training_yaml_builds_what_a_training_needs(root, name, tmp_path):
     path = root / "hparams" / f"{name}.yaml"
     tree = YAML().load(read_hparams(path))
-    overrides = {"output_folder": str(tmp_path), "model": "!include:model/tiny.yaml"}
+    kind = "clap" if name.startswith("clap") else "pengi"
+    tiny = {"pengi": "tiny", "clap": "clap_tiny"}[kind]
+    overrides = {"output_folder": str(tmp_path), "model": f"!include:model/{tiny}.yaml"}
     for key, value in tree.items():
         if getattr(value, "tag", None) and value.tag.value == "!PLACEHOLDER":
             overrides.setdefault(key, str(tmp_path))
@@ -113,13 +120,13 @@ def test_a_training_yaml_builds_what_a_training_needs(root, name, tmp_path):
     hparams = load_hyperpyyaml(read_hparams(path), "\n".join(lines))
 
     modules = hparams["modules"]
-    assert modules["pengi"] is hparams["model"]["pengi"]
+    assert modules[kind] is hparams["model"][kind]
     recoverables = hparams["checkpointer"].recoverables
     assert isinstance(hparams["checkpointer"], WholeCheckpointer)
     assert {name: recoverables[name] for name in modules} == modules
     assert recoverables["counter"] is hparams["epoch_counter"]
     assert hparams["epoch_counter"].limit == hparams["number_of_epochs"]
-    optimizer = hparams["opt_class"](modules["pengi"].audio_mapper.parameters())
+    optimizer = hparams["opt_class"](modules[kind].audio_projection.parameters())
     schedule = hparams["lr_annealing"](num_training_steps=2 * hparams["n_warmup"])
     rates = [schedule(optimizer)[1] for _ in range(hparams["n_warmup"])]
     assert rates[-1] == optimizer.param_groups[0]["lr"] == hparams["lr"]
@@ -131,6 +138,11 @@ def test_a_training_yaml_builds_what_a_training_needs(root, name, tmp_path):
         for name, corpus in corpora.items()
         if name != "clips"
     )
+    if kind == "clap":
+        assert all(
+            callable(entry["protocol"]) for entry in hparams["test_sets"].values()
+        )
+        return
     assert all(
         callable(task["protocol"])
         for task in hparams["test_protocols"].values()
@@ -140,7 +152,8 @@ def test_a_training_yaml_builds_what_a_training_needs(root, name, tmp_path):
 
 
 def test_every_yaml_names_the_command_that_runs_it(root):
-    for path in {*root.glob("hparams/*.yaml")} - {root / "hparams" / "training.yaml"}:
+    shared = {root / "hparams" / f"{name}.yaml" for name in SHARED}
+    for path in {*root.glob("hparams/*.yaml")} - shared:
         header = re.match(r"(#.*\n)+", path.read_text()).group()
         assert re.search(rf"recipes/\w+/\w+\.py hparams/{path.name}", header), path.name
 
@@ -152,7 +165,7 @@ READERS = {
         for name in TRAININGS
     },
     "language_model.yaml": ["recipes/language_model/*.py"],
-    **{f"model/{name}.yaml": ["pengi_plugin/**/*.py"] for name in MODELS},
+    **{f"model/{name}.yaml": ["pengi_plugin/**/*.py"] for name in ALL_MODELS},
 }
 
 
@@ -182,9 +195,19 @@ def test_every_model_yaml_has_the_same_keys_that_inference_and_training_use(root
         *("audio_projection", "audio_mapper", "text_encoder", "text_projection"),
         *("text_mapper", "lm", "tokenizer", "pengi", "searcher", "modules"),
     }
-    for path in sorted(root.glob("hparams/model/*.yaml")):
+    for path in (root / "hparams" / "model" / f"{name}.yaml" for name in MODELS):
         keys = {line.split(":")[0] for line in path.read_text().splitlines()}
         assert wanted <= keys, f"{path.name} lacks {sorted(wanted - keys)}"
+
+
+def test_the_mini_clap_has_the_audio_encoder_of_the_embedded_default(root):
+    trees = []
+    for name in ("mini", "clap_mini"):
+        with open(root / "hparams" / "model" / f"{name}.yaml") as file:
+            trees.append(YAML().load(resolve_references(file)))
+    pengi, clap = trees
+    for key in ("sample_rate", "clip_seconds", "audio_encoder", "audio_projection"):
+        assert clap[key] == pengi[key], key
 
 
 def test_an_unset_placeholder_is_named(root):

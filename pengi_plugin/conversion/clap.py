@@ -1,6 +1,7 @@
-"""A CLAP checkpoint in, its weights in our audio encoder.
+"""A CLAP in, its weights in our audio encoder, or in the whole of our CLAP.
 
-The paper starts the audio encoder from CLAP. Two families have an HTSAT:
+The paper starts the audio encoder from CLAP: from one that ``recipes/clap`` trained
+and exported, or a released one. Two released families have an HTSAT:
 
 - MS-CLAP 2023 (Elizalde, Deshmukh, Wang: *Natural Language Supervision for
   General-Purpose Audio Representations*, ICASSP 2024, arXiv 2309.05767), one
@@ -23,6 +24,7 @@ from transformers import AutoConfig, ClapAudioModelWithProjection
 
 from pengi_plugin.lobes.audio_encoder import AudioEncoder
 from pengi_plugin.lobes.htsat import HTSAT
+from pengi_plugin.pretrained.folder import HPARAMS_FILE, load_folder
 from pengi_plugin.storage.locate import download, locate
 
 #: MS-CLAP's or released Pengi's name -> HTSAT's name, in order.
@@ -57,7 +59,7 @@ EXAMPLES = "microsoft/msclap/CLAP_weights_2023.pth or laion/clap-htsat-unfused"
 
 
 def load_clap(audio_encoder: AudioEncoder, source: str) -> None:
-    """Load a CLAP checkpoint's audio encoder into ours, strictly.
+    """Load a CLAP's audio encoder into ours, strictly.
 
     The projection is not loaded; it keeps its initial weights.
 
@@ -66,8 +68,9 @@ def load_clap(audio_encoder: AudioEncoder, source: str) -> None:
     audio_encoder : AudioEncoder
         Holds an HTSAT of the checkpoint's sizes; changed in place.
     source : str
-        An MS-CLAP 2023 file, a folder that transformers' ``ClapModel`` or
-        ``ClapAudioModelWithProjection`` saved, or either on the hub:
+        A folder that ``recipes/clap`` (or any run of ours) exported; an MS-CLAP 2023
+        file, a folder that transformers' ``ClapModel`` or
+        ``ClapAudioModelWithProjection`` saved, or one of these two on the hub:
         ``owner/name/file.pth`` or ``owner/name``.
 
     Raises
@@ -76,8 +79,13 @@ def load_clap(audio_encoder: AudioEncoder, source: str) -> None:
         If the source is a path and nothing is there (see ``storage.locate``), or
         the hub does not have it.
     ValueError
-        If it holds no HTSAT, or one whose names or shapes differ; names them.
+        If it holds no HTSAT, or one whose names or shapes differ; names them. Of an
+        exported folder also if its features are others.
     """
+    folder = Path(source).expanduser()
+    if (folder / HPARAMS_FILE).is_file():
+        load_exported(audio_encoder, folder)
+        return
     htsat = audio_encoder.encoder
     if not isinstance(htsat, HTSAT):
         raise ValueError(
@@ -94,6 +102,41 @@ def load_clap(audio_encoder: AudioEncoder, source: str) -> None:
         weights = laion_weights(str(location))
     check_fit(htsat.state_dict(), weights, source)
     htsat.load_state_dict(weights)
+
+
+def load_exported(audio_encoder: AudioEncoder, folder: Path) -> None:
+    """Load the audio encoder of an exported folder, of any kind, into one like it."""
+    exported = load_folder(folder)["audio_encoder"]
+    theirs, ours = feature_settings(exported), feature_settings(audio_encoder)
+    differ = sorted(
+        name for name in ours | theirs if ours.get(name) != theirs.get(name)
+    )
+    if differ:
+        told = [f"{name}: {theirs.get(name)}, not {ours.get(name)}" for name in differ]
+        raise ValueError(
+            f"{folder} was trained on other features than this model's: "
+            f"{'; '.join(told)}. Give both models the same."
+        )
+    check_fit(audio_encoder.state_dict(), exported.state_dict(), str(folder))
+    audio_encoder.load_state_dict(exported.state_dict())
+
+
+def feature_settings(audio_encoder: AudioEncoder) -> dict[str, object]:
+    """Return the plain settings and the filters of an audio encoder's features."""
+    features = audio_encoder.features
+    if features is None:
+        return {}
+    settings = {
+        name: value
+        for name, value in vars(features).items()
+        if isinstance(value, int | float | str) and name != "training"
+    }
+    # f_min, f_max and the like are in the filters alone.
+    filters = {
+        name: f"values that sum to {value.double().sum():.6g}"
+        for name, value in features.named_buffers()
+    }
+    return settings | filters
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -220,6 +263,6 @@ def check_fit(
             )
     if faults:
         raise ValueError(
-            f"{source} does not fit this HTSAT (check its dim, depths, heads, window, "
+            f"{source} does not fit this model (check its dim, depths, heads, window, "
             f"patch_size and n_mels): it {'; it '.join(faults)}."
         )

@@ -4,45 +4,23 @@ Everything is built by the ``hyperparams.yaml`` of a model's folder; see
 ``pengi convert`` and ``pengi export``. Pengi: Deshmukh et al., NeurIPS 2023.
 """
 
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Sequence
 
 import torch
-from speechbrain.dataio.preprocess import AudioNormalizer
-from speechbrain.inference.interfaces import Pretrained
-from speechbrain.utils.data_utils import split_path
-from speechbrain.utils.distributed import infer_device
-from speechbrain.utils.fetching import fetch
-from speechbrain.utils.run_opts import RunOptions
 from torch import Tensor
 
-from pengi_plugin.data.audio import (
-    mix_to_mono,
-    read_clip,
-    read_recording,
-    repeat_or_trim,
-)
 from pengi_plugin.decoders.choose import choose_searcher
 from pengi_plugin.inference import classify, files, likelihood
 from pengi_plugin.inference.classify import CLASSIFY_PROMPT, text_embeddings
 from pengi_plugin.inference.files import DESCRIBE_PROMPTS, FileAnswer
+from pengi_plugin.inference.recordings import RecordingModel, full_lengths
 from pengi_plugin.inference.texts import append_texts, broadcast_texts
 from pengi_plugin.lobes.packed import pack_linears
-from pengi_plugin.precision import choose_precision
-from pengi_plugin.pretrained.folder import (
-    HPARAMS_FILE,
-    find_folder,
-    find_yaml,
-    reach_parts,
-)
-from pengi_plugin.storage.locate import download, locate
 
 __all__ = ["CLASSIFY_PROMPT", "DESCRIBE_PROMPTS", "AudioLanguageModel", "FileAnswer"]
 
 
-class AudioLanguageModel(Pretrained):
+class AudioLanguageModel(RecordingModel):
     """Answer prompts about recordings.
 
     It can replace ``EncoderDecoderASR``: its methods have the same names and
@@ -100,16 +78,6 @@ class AudioLanguageModel(Pretrained):
     MODULES_NEEDED = ["pengi", "searcher"]
 
     def __init__(self, modules=None, hparams=None, run_opts=None, freeze_params=True):
-        missing = [name for name in self.MODULES_NEEDED if name not in (modules or {})]
-        missing += [name for name in self.HPARAMS_NEEDED if name not in (hparams or {})]
-        if missing:
-            raise ValueError(
-                f"{HPARAMS_FILE} lacks {', '.join(missing)}; modules need "
-                f"{self.MODULES_NEEDED}, and the top level {self.HPARAMS_NEEDED}."
-            )
-        normalizer = AudioNormalizer(sample_rate=hparams["sample_rate"])
-        hparams = {"audio_normalizer": normalizer} | hparams
-        run_opts = _with_precision(run_opts)
         super().__init__(modules, hparams, run_opts, freeze_params)
         if freeze_params and self.device_type == "cpu":
             pack_linears(self.mods.pengi)  # faster; the weights do not change
@@ -121,102 +89,6 @@ class AudioLanguageModel(Pretrained):
                 f"{self.hparams.answer_end!r}, which has the tokens {self.end_ids}; "
                 f"got {self.hparams.eos_index}."
             )
-
-    @classmethod
-    def from_hparams(cls, source, hparams_file=HPARAMS_FILE, **kwargs):
-        """Load a model from a folder or a hub repository.
-
-        Arguments
-        ---------
-        source : str, Path or FetchSource
-            Folder or hub name.
-        hparams_file : str
-            Name of the YAML in it.
-        **kwargs : dict
-            See ``speechbrain.inference.interfaces.pretrained_from_hparams``; for
-            instance ``run_opts={"device": "cuda"}``.
-
-        Returns
-        -------
-        model : AudioLanguageModel
-
-        Raises
-        ------
-        FileNotFoundError
-            If ``source`` is a path and no model is there.
-        ValueError
-            If weights do not fit the model; names them.
-        """
-        if isinstance(source, str | os.PathLike):
-            path = find_yaml(find_folder(source), hparams_file)  # says what is missing
-            if isinstance(kwargs.get("overrides"), Mapping):
-                text = path.read_text(encoding="utf-8")
-                kwargs["overrides"] = reach_parts(kwargs["overrides"], text)
-            source = str(Path(source).expanduser())
-        return super().from_hparams(source, hparams_file, **kwargs)
-
-    # Recordings.
-
-    def load_audio(self, path, savedir=None) -> Tensor:
-        """Load a recording, whole, mixed to mono, at the model's rate.
-
-        Arguments
-        ---------
-        path : str
-            File, web address, or hub file (``owner/name/file``).
-        savedir : str
-            Where to put a file from the web or the hub.
-
-        Returns
-        -------
-        wav : torch.Tensor
-            [sample]
-
-        Raises
-        ------
-        FileNotFoundError
-            If a local file is not there.
-        ValueError
-            If the file is not audio that soundfile reads, or holds no samples, or NaN
-            or infinite ones.
-        """
-        path = self.local_path(path, savedir)
-        return read_recording(path, self.hparams.sample_rate).to(self.device)
-
-    @staticmethod
-    def local_path(path, savedir=None) -> str:
-        """Return a recording's path, fetched if it is on the web or the hub."""
-        location = locate(path, "https://...", "owner/name/file")
-        if location.path is not None:
-            return str(location.path)
-        if location.url is not None:
-            source, file = split_path(location.url)
-        else:
-            source, file = location.repository, location.file
-            found = download(
-                source, file
-            )  # says that it is no path, if it is not there
-            if savedir is None:
-                return str(found)
-        return str(fetch(file, source=source, savedir=savedir))
-
-    def load_clip(self, path, savedir=None) -> Tensor:
-        """Load a clip of ``clip_seconds`` from the beginning of a recording.
-
-        Of a long file only the beginning is read; a short one is repeated. Returns
-        [n_sample]; raises the errors of ``load_audio``.
-        """
-        path = self.local_path(path, savedir)
-        return read_clip(path, self.hparams.sample_rate, self.n_sample).to(self.device)
-
-    @property
-    def n_sample(self) -> int:
-        """Number of samples of ``clip_seconds``."""
-        return round(self.hparams.clip_seconds * self.hparams.sample_rate)
-
-    def _clips(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
-        wavs = mix_to_mono(wavs.to(self.device).float())
-        return repeat_or_trim(wavs, wav_lens, self.n_sample)
 
     # Encoding.
 
@@ -244,19 +116,21 @@ class AudioLanguageModel(Pretrained):
         prefix : torch.Tensor
             [batch, 2 * n_prefix, d_model], or [prompt, ...] with ``clip_index``.
         """
-        clips = self._clips(wavs, wav_lens)
+        clips = self.clips(wavs, wav_lens)
         if clip_index is not None:
             clip_index = clip_index.to(self.device)
         n_prompt = len(clips if clip_index is None else clip_index)
         prompts = broadcast_texts(prompts, n_prompt, self.hparams.default_prompt)
         with self.inference_ctx:
-            return self.mods.pengi.encode(clips, _full(clips), prompts, clip_index)
+            return self.mods.pengi.encode(
+                clips, full_lengths(clips), prompts, clip_index
+            )
 
     def encode_audio(self, wavs: Tensor, wav_lens: Tensor) -> Tensor:
         """Embed recordings with unit norm: [batch, sample] -> [batch, d_embedding]."""
-        clips = self._clips(wavs, wav_lens)
+        clips = self.clips(wavs, wav_lens)
         with self.inference_ctx:
-            return self.mods.pengi.encode_audio(clips, _full(clips))
+            return self.mods.pengi.encode_audio(clips, full_lengths(clips))
 
     @property
     def reads_sequences(self) -> bool:
@@ -274,9 +148,9 @@ class AudioLanguageModel(Pretrained):
         [batch, sample] -> [batch, d_embedding], the same as ``encode_audio``; or
         [batch, time, d_embedding] of a model that ``reads_sequences``.
         """
-        clips = self._clips(wavs, wav_lens)
+        clips = self.clips(wavs, wav_lens)
         with self.inference_ctx:
-            return self.mods.pengi.audio_features(clips, _full(clips))
+            return self.mods.pengi.audio_features(clips, full_lengths(clips))
 
     def encode_embeddings(self, embeddings: Tensor, prompts=None) -> Tensor:
         """Return the prefixes of recordings of which features are known.
@@ -424,7 +298,7 @@ class AudioLanguageModel(Pretrained):
     def transcribe_file(self, path, **kwargs) -> str:
         """Answer ``default_prompt`` about a file; as ``EncoderDecoderASR``'s."""
         clips = self.load_clip(path, **kwargs)[None]
-        return self.transcribe_batch(clips, _full(clips))[0][0]
+        return self.transcribe_batch(clips, full_lengths(clips))[0][0]
 
     def transcribe_batch(self, wavs: Tensor, wav_lens: Tensor):
         """Answer ``default_prompt`` about recordings: (answers, tokens)."""
@@ -449,18 +323,3 @@ class AudioLanguageModel(Pretrained):
     silent_prefix = likelihood.silent_prefix
     classify_file = classify.classify_file
     classify_files = classify.classify_files
-
-
-def _with_precision(run_opts: Mapping | None) -> RunOptions | None:
-    """Return run options with the precision that ``auto`` means on their device."""
-    if isinstance(run_opts, dict):
-        run_opts = RunOptions.from_dictionary(run_opts)
-    if run_opts is None or "precision" not in run_opts.overridden_args:
-        return run_opts
-    device = run_opts.device or infer_device()
-    return replace(run_opts, precision=choose_precision(run_opts.precision, device))
-
-
-def _full(wavs: Tensor) -> Tensor:
-    """Return the relative lengths of recordings without padding."""
-    return torch.ones(len(wavs), device=wavs.device)

@@ -5,30 +5,10 @@ Tasks*, NeurIPS 2023 (arXiv 2305.11834), section 3.1.
 """
 
 import torch
-from speechbrain.utils.checkpoints import (
-    mark_as_loader,
-    mark_as_saver,
-    register_checkpoint_hooks,
-)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-#: Parts whose weights never change; checkpoints leave them out.
-FROZEN_PARTS = ("text_encoder", "lm")
-
-#: In the name of a weight of a low-rank update, which is trained in whatever part.
-LORA = ".lora_"
-
-
-def is_trained(name: str) -> bool:
-    """Tell by its name whether a weight of ``Pengi`` may change in training.
-
-    Example
-    -------
-    >>> is_trained("audio_mapper.weight"), is_trained("lm.weight")
-    (True, False)
-    """
-    return name.split(".")[0] not in FROZEN_PARTS or LORA in name
+from pengi_plugin.lobes.trained_parts import TrainedParts
 
 
 def pooled(features: Tensor) -> Tensor:
@@ -36,8 +16,7 @@ def pooled(features: Tensor) -> Tensor:
     return features if features.dim() == 2 else F.normalize(features.mean(1), dim=-1)
 
 
-@register_checkpoint_hooks
-class Pengi(nn.Module):
+class Pengi(TrainedParts):
     """Compose the parts of Pengi.
 
     Arguments
@@ -80,6 +59,8 @@ class Pengi(nn.Module):
     >>> pengi.encode(clips, lengths, ["what?", "where?", "what?"]).shape
     torch.Size([3, 4, 8])
     """
+
+    frozen_parts = ("text_encoder", "lm")
 
     def __init__(
         self,
@@ -222,39 +203,3 @@ class Pengi(nn.Module):
         prefix = self.make_prefix(features, prompts, clip_index)
         log_probs = self.lm.answer_log_probs(prefix, answer_ids, answer_mask)
         return (log_probs, pooled(features)) if with_embedding else log_probs
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """Return the state dict without the frozen parts."""
-        return {
-            key: value for key, value in self.state_dict().items() if is_trained(key)
-        }
-
-    def load_trained_state(self, state: dict[str, Tensor]) -> None:
-        """Load what ``trained_state`` returned.
-
-        Raises
-        ------
-        ValueError
-            If a key is missing, unexpected or of another shape; names all of them.
-        """
-        own = self.trained_state()
-        wrong = [f"{key} is missing" for key in own.keys() - state.keys()]
-        wrong += [f"{key} is unexpected" for key in state.keys() - own.keys()]
-        wrong += [
-            f"{key} has shape {list(state[key].shape)}, not {list(own[key].shape)}"
-            for key in own.keys() & state.keys()
-            if own[key].shape != state[key].shape
-        ]
-        if wrong:
-            raise ValueError(
-                "The checkpoint is of another model: " + "; ".join(sorted(wrong)) + "."
-            )
-        self.load_state_dict(state, strict=False)
-
-    @mark_as_saver
-    def _save(self, path) -> None:
-        torch.save(self.trained_state(), path)
-
-    @mark_as_loader
-    def _load(self, path, end_of_epoch) -> None:
-        self.load_trained_state(torch.load(path, map_location="cpu", weights_only=True))

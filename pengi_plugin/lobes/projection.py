@@ -38,3 +38,33 @@ class ProjectionHead(nn.Module):
         """Map [batch, d_in] to [batch, d_embedding]."""
         e = self.linear1(x)
         return self.layer_norm(e + self.dropout(self.linear2(F.gelu(e))))
+
+
+class MLPProjection(nn.Module):
+    """Project [batch, d_in] to [batch, d_embedding], as LAION's CLAP does.
+
+    ``linear2(relu(linear1(x)))``, both with biases (Wu et al., ICASSP 2023).
+
+    Arguments
+    ---------
+    d_in : int
+        Width of the encoder's output.
+    d_embedding : int
+        Width of the joint embedding (512 in the released models).
+
+    Example
+    -------
+    >>> import torch
+    >>> MLPProjection(d_in=6, d_embedding=4)(torch.randn(3, 6)).shape
+    torch.Size([3, 4])
+    """
+
+    def __init__(self, d_in: int, d_embedding: int):
+        super().__init__()
+        self.d_embedding = d_embedding
+        self.linear1 = nn.Linear(d_in, d_embedding)
+        self.linear2 = nn.Linear(d_embedding, d_embedding)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [batch, d_in] to [batch, d_embedding]."""
+        return self.linear2(F.relu(self.linear1(x)))

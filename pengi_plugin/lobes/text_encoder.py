@@ -1,18 +1,19 @@
-"""Frozen text encoders: prompts in, one embedding (or a sequence) each out.
+"""Text encoders: prompts in, one embedding (or a sequence) each out.
 
 Pengi (Deshmukh et al., NeurIPS 2023, section 3.1) encodes the prompt with g, the
 text tower of CLIP. g is frozen and a run has few distinct prompts, so each prompt's
-embedding is kept: after the first epoch the encoder hardly ever runs.
+embedding is kept: after the first epoch the encoder hardly ever runs. CLAP may train
+its text encoder (``TrainedTextEncoder``).
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
 from transformers import AutoModel, CLIPTextModelWithProjection
 
-from pengi_plugin.lobes.huggingface import build_frozen
+from pengi_plugin.lobes.huggingface import build, build_frozen
 
 
 def _clear_cache(encoder: "FrozenPromptEncoder", incompatible_keys) -> None:
@@ -20,7 +21,52 @@ def _clear_cache(encoder: "FrozenPromptEncoder", incompatible_keys) -> None:
     encoder.clear_cache()
 
 
-class FrozenPromptEncoder(nn.Module):
+class PromptEncoder(nn.Module):
+    """What text encoders share: the tokens of prompts, and their limit.
+
+    A subclass has ``prompt_ids(prompt)`` and ``encode_ids(ids)``.
+
+    Arguments
+    ---------
+    tokenizer : object
+        Has ``encode_as_ids(text)``.
+    max_tokens : int
+        Longest prompt, in tokens, special ones included.
+    """
+
+    #: Whether the weights never change, so that checkpoints leave them out.
+    is_frozen = False
+
+    def __init__(self, tokenizer, max_tokens: int):
+        super().__init__()
+        self.tokenizer = tokenizer
+        self.max_tokens = max_tokens
+
+    def check(self, prompts: Iterable[str]) -> None:
+        """Raise ValueError if a prompt is longer than the encoder takes."""
+        for prompt in prompts:
+            self._tokenize(prompt)
+
+    def _tokenize(self, prompt: str) -> list[int]:
+        ids = self.prompt_ids(prompt)
+        if len(ids) > self.max_tokens:
+            raise ValueError(
+                f"A prompt has {len(ids)} tokens, the text encoder takes "
+                f"{self.max_tokens}: {prompt!r}. Shorten it."
+            )
+        return ids
+
+    def _padded(self, ids: list[list[int]], pad_id: int, length: int) -> Tensor:
+        rows = [row + [pad_id] * (length - len(row)) for row in ids]
+        return torch.tensor(rows, device=self.device)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the encoder's weights."""
+        return next(self.parameters()).device
+
+
+class FrozenPromptEncoder(PromptEncoder):
     """Encode prompts without gradient, each distinct one once.
 
     Arguments
@@ -33,10 +79,10 @@ class FrozenPromptEncoder(nn.Module):
         How many prompts' embeddings are kept; the least recently used go first.
     """
 
+    is_frozen = True
+
     def __init__(self, tokenizer, max_tokens: int, n_cached: int = 20_000):
-        super().__init__()
-        self.tokenizer = tokenizer
-        self.max_tokens = max_tokens
+        super().__init__(tokenizer, max_tokens)
         self.n_cached = n_cached
         self._cache: OrderedDict[str, Tensor] = OrderedDict()
         self.register_load_state_dict_post_hook(_clear_cache)
@@ -86,29 +132,6 @@ class FrozenPromptEncoder(nn.Module):
             self._cache.popitem(last=False)
         return torch.stack([found[prompt] for prompt in prompts])
 
-    def check(self, prompts: Iterable[str]) -> None:
-        """Raise ValueError if a prompt is longer than the encoder takes."""
-        for prompt in prompts:
-            self._tokenize(prompt)
-
-    def _tokenize(self, prompt: str) -> list[int]:
-        ids = self.prompt_ids(prompt)
-        if len(ids) > self.max_tokens:
-            raise ValueError(
-                f"A prompt has {len(ids)} tokens, the text encoder takes "
-                f"{self.max_tokens}: {prompt!r}. Shorten it."
-            )
-        return ids
-
-    def _padded(self, ids: list[list[int]], pad_id: int, length: int) -> Tensor:
-        rows = [row + [pad_id] * (length - len(row)) for row in ids]
-        return torch.tensor(rows, device=self.device)
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the encoder's weights."""
-        return next(self.parameters()).device
-
 
 def mean_pooling(states: Tensor, mask: Tensor) -> Tensor:
     """Average [batch, token, d_text] over tokens whose mask [batch, token] is 1."""
@@ -126,7 +149,25 @@ def last_pooling(states: Tensor, mask: Tensor) -> Tensor:
     return states[torch.arange(len(states)), mask.sum(1) - 1]
 
 
-class TextEncoder(FrozenPromptEncoder):
+class PooledTower:
+    """The methods of encoders that pool the states of ``model``."""
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """Return the token ids of one prompt, ``text_end`` included."""
+        text = prompt + self.text_end
+        return self.tokenizer.encode_as_ids(text, add_special_tokens=True)
+
+    def encode_ids(self, ids: list[list[int]]) -> Tensor:
+        """Encode token ids of any lengths: [batch, d_text]."""
+        length = max(len(row) for row in ids)
+        mask = self._padded([[1] * len(row) for row in ids], 0, length)
+        output = self.model(input_ids=self._padded(ids, 0, length), attention_mask=mask)
+        if self.pooling is None:
+            return output.pooler_output
+        return self.pooling(output.last_hidden_state, mask)
+
+
+class TextEncoder(PooledTower, FrozenPromptEncoder):
     """A text tower of Hugging Face with its hidden states pooled.
 
     Arguments
@@ -138,9 +179,12 @@ class TextEncoder(FrozenPromptEncoder):
     config : dict
         A configuration instead (weights are loaded later).
     pooling : callable
-        (states [batch, token, d_text], mask [batch, token]) -> [batch, d_text].
+        (states [batch, token, d_text], mask [batch, token]) -> [batch, d_text]; None
+        for the tower's own pooler.
     max_tokens : int
         Longest prompt in tokens.
+    text_end : str
+        Appended to every text.
     **from_pretrained : dict
         Passed on to transformers, such as ``gguf_file``.
 
@@ -160,25 +204,62 @@ class TextEncoder(FrozenPromptEncoder):
         tokenizer,
         source: str | None = None,
         config: dict | None = None,
-        pooling=mean_pooling,
+        pooling: Callable | None = mean_pooling,
         max_tokens: int = 40,
+        text_end: str = "",
         **from_pretrained,
     ):
         super().__init__(tokenizer, max_tokens)
         self.model = build_frozen(AutoModel, source, config, **from_pretrained)
         self.pooling = pooling
+        self.text_end = text_end
         self.d_text = self.model.config.hidden_size
 
-    def prompt_ids(self, prompt: str) -> list[int]:
-        """Return the token ids of one prompt."""
-        return self.tokenizer.encode_as_ids(prompt, add_special_tokens=True)
 
-    def encode_ids(self, ids: list[list[int]]) -> Tensor:
-        """Encode token ids of any lengths: [batch, d_text]."""
-        length = max(len(row) for row in ids)
-        mask = self._padded([[1] * len(row) for row in ids], 0, length)
-        output = self.model(input_ids=self._padded(ids, 0, length), attention_mask=mask)
-        return self.pooling(output.last_hidden_state, mask)
+class TrainedTextEncoder(PooledTower, PromptEncoder):
+    """A text tower of Hugging Face that is trained with the rest.
+
+    The distinct texts of a batch are encoded together, with gradient. Arguments are
+    those of ``TextEncoder``.
+
+    Example
+    -------
+    >>> class Letters:
+    ...     def encode_as_ids(self, text, add_special_tokens):
+    ...         return [ord(letter) - 96 for letter in text]
+    >>> encoder = TrainedTextEncoder(Letters(), config={"model_type": "gpt2",
+    ...     "n_layer": 1, "n_head": 1, "n_embd": 4, "vocab_size": 27})
+    >>> encoder(["dog", "rain", "dog"]).requires_grad
+    True
+    """
+
+    def __init__(
+        self,
+        tokenizer,
+        source: str | None = None,
+        config: dict | None = None,
+        pooling: Callable | None = mean_pooling,
+        max_tokens: int = 40,
+        text_end: str = "",
+        **from_pretrained,
+    ):
+        super().__init__(tokenizer, max_tokens)
+        self.model = build(AutoModel, source, config, **from_pretrained)
+        self.pooling = pooling
+        self.text_end = text_end
+        self.d_text = self.model.config.hidden_size
+
+    def forward(self, prompts: list[str]) -> Tensor:
+        """Encode prompts: list of str -> [batch, d_text].
+
+        Raises
+        ------
+        ValueError
+            If a prompt is longer than the encoder takes.
+        """
+        index = {prompt: i for i, prompt in enumerate(dict.fromkeys(prompts))}
+        embeddings = self.encode_ids([self._tokenize(prompt) for prompt in index])
+        return embeddings[[index[prompt] for prompt in prompts]]
 
 
 class CLIPTextEncoder(FrozenPromptEncoder):

@@ -4,8 +4,10 @@ import inspect
 import io
 import json
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from string import Template
+from typing import NamedTuple
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, TaggedScalar
@@ -17,8 +19,9 @@ from pengi_plugin.pretrained.folder import HPARAMS_FILE, SETTINGS
 from pengi_plugin.storage.locate import REMOTE_FORMS
 from pengi_plugin.storage.parts import save_part
 
-#: Parts that have a file of their own, if they have weights.
+#: Parts that have a file of their own, if the model has them and they have weights.
 PARTS = (
+    "temperature",
     "audio_encoder",
     "audio_projection",
     "audio_mapper",
@@ -29,9 +32,9 @@ PARTS = (
 )
 
 
-#: What every model's YAML holds, in this order; what it refers to comes first. Of
+#: What a model's YAML holds, in this order; what it refers to comes first. Of
 #: ``SETTINGS``, it holds those that its parts take.
-KEYS = (
+PENGI_KEYS = (
     "sample_rate",
     "clip_seconds",
     "default_prompt",
@@ -55,11 +58,48 @@ KEYS = (
 )
 
 
+#: The same of a CLAP.
+CLAP_KEYS = (
+    "sample_rate",
+    "clip_seconds",
+    "class_prompt",
+    "answer_end",
+    "audio_encoder",
+    "audio_projection",
+    "tokenizer",
+    "text_encoder",
+    "text_projection",
+    "temperature",
+    "clap",
+    "modules",
+)
+
 #: Keys that not every model has.
 OPTIONAL = ("max_windows",)
 
-#: How the YAML begins.
-HEADER = """\
+
+class Kind(NamedTuple):
+    """What is written of one kind of model.
+
+    Arguments
+    ---------
+    keys : tuple of str
+        Keys of its YAML.
+    header : str
+        How the YAML begins.
+    card : str
+        Template of its model card.
+    tokenizer : str
+        Name of the file of the YAML's ``tokenizer``, without ending.
+    """
+
+    keys: tuple[str, ...]
+    header: str
+    card: str
+    tokenizer: str
+
+
+PENGI_HEADER = """\
 # A trained Pengi (Deshmukh et al., NeurIPS 2023), written by pengi export.
 #
 # AudioLanguageModel.from_hparams(source=FOLDER) answers with it, and
@@ -67,9 +107,44 @@ HEADER = """\
 
 """
 
+CLAP_HEADER = """\
+# A trained CLAP (Elizalde et al., ICASSP 2023), written by pengi export.
+#
+# AudioTextModel.from_hparams(source=FOLDER) compares clips and texts with it, and
+# recipes/multitask/train.py starts from its audio encoder with
+# --audio_encoder_init FOLDER.
+
+"""
+
+#: Name of the model in its YAML -> what is written of it.
+KINDS = {
+    "pengi": Kind(
+        PENGI_KEYS, PENGI_HEADER, "exported_model_card.md", tokenizer="lm_tokenizer"
+    ),
+    "clap": Kind(
+        CLAP_KEYS, CLAP_HEADER, "exported_clap_card.md", tokenizer="text_tokenizer"
+    ),
+}
+
 
 #: Settings of a Hugging Face configuration that say where it came from.
 PROVENANCE = ("_name_or_path", "architectures", "dtype", "transformers_version")
+
+
+def kind_of(section: Mapping) -> str:
+    """Return which of ``KINDS`` a model's YAML is of.
+
+    Raises
+    ------
+    ValueError
+        If it is of none.
+    """
+    for kind in KINDS:
+        if kind in section:
+            return kind
+    raise ValueError(
+        f"A model's YAML has one of the keys {sorted(KINDS)}; got {sorted(section)}."
+    )
 
 
 def write_model(folder: Path, section: CommentedMap, hparams: dict) -> None:
@@ -89,7 +164,8 @@ def write_model(folder: Path, section: CommentedMap, hparams: dict) -> None:
     ValueError
         If a part cannot be built from what the folder holds; names it.
     """
-    parts = [name for name in PARTS if hparams[name].state_dict()]
+    kind = KINDS[kind_of(section)]
+    parts = [name for name in PARTS if name in hparams and hparams[name].state_dict()]
     files = {name: f"{name}.safetensors" for name in parts}
     loadables = dict(zip(parts, parts))
     tokenizers = {}
@@ -110,8 +186,8 @@ def write_model(folder: Path, section: CommentedMap, hparams: dict) -> None:
         save_part(hparams[name], folder / files[name])
     for name, tokenizer in tokenizers.items():
         tokenizer.save(folder / files[name])
-    (folder / HPARAMS_FILE).write_text(HEADER + dumped(tree), encoding="utf-8")
-    write_template("exported_model_card.md", folder / "README.md", {})
+    (folder / HPARAMS_FILE).write_text(kind.header + dumped(tree), encoding="utf-8")
+    write_template(kind.card, folder / "README.md", {})
 
 
 def independent_tree(
@@ -138,8 +214,9 @@ def independent_tree(
     ValueError
         If a part cannot be built without what is elsewhere; names it.
     """
-    keys = separate_tokenizers(section, hparams)
-    tree = with_references(section)
+    kind = KINDS[kind_of(section)]
+    keys = separate_tokenizers(section, kind.tokenizer)
+    tree = with_references(section, kind.keys)
     refer_to_settings(tree)
     for name, node in tree.items():
         make_independent(name, node, hparams.get(name))
@@ -225,15 +302,22 @@ def describe_architecture(node: CommentedMap, module: nn.Module) -> None:
     }
 
 
-def separate_tokenizers(section: CommentedMap, hparams: dict) -> dict[str, str]:
+def separate_tokenizers(section: CommentedMap, name: str) -> dict[str, str]:
     """Empty the tokenizers' YAML and give each a key of its own.
+
+    Arguments
+    ---------
+    section : CommentedMap
+        The model's YAML; changed in place.
+    name : str
+        Of the file of its ``tokenizer``.
 
     Returns
     -------
     keys : dict
         Name of the file -> key of the tokenizer in the YAML.
     """
-    keys = {"lm_tokenizer": "tokenizer"}
+    keys = {name: "tokenizer"}
     section["tokenizer"].clear()
     text_node = section["text_encoder"].get("tokenizer")
     if text_node is not None and text_node is not section["tokenizer"]:
@@ -243,10 +327,10 @@ def separate_tokenizers(section: CommentedMap, hparams: dict) -> dict[str, str]:
     return keys
 
 
-def with_references(section: CommentedMap) -> CommentedMap:
+def with_references(section: CommentedMap, keys: Sequence[str]) -> CommentedMap:
     """Return the model's YAML with ``!ref`` in place of repeated nodes.
 
-    Of the keys that are not every model's, those that others refer to are kept.
+    Beside ``keys``, those that they refer to are kept.
     """
     names = {
         id(node): name
@@ -271,7 +355,7 @@ def with_references(section: CommentedMap) -> CommentedMap:
             replaced(section[name], is_top=True)
             used.append(name)
 
-    for name in KEYS:
+    for name in keys:
         if name in section or name not in (*SETTINGS, *OPTIONAL):
             visit(name)
     return CommentedMap((name, section[name]) for name in used)
@@ -284,7 +368,7 @@ def refer_to_settings(tree: CommentedMap) -> None:
     where the search is greedy): to override it would change nothing.
     """
     for name, part in SETTINGS.items():
-        if name in tree[part]:
+        if name in tree.get(part, ()):
             tree[name] = tree[part][name]
             tree[part][name] = reference(name)
         elif name != "eos_index":  # AudioLanguageModel reads it too

@@ -27,6 +27,7 @@ from pengi_plugin.protocols.confusion import write_confusion
 from pengi_plugin.protocols.score import Score, mean_score, share_score
 from pengi_plugin.protocols.session import (
     Session,
+    contrastive_scores,
     embed_answers,
     generated_answers,
     normalized_likelihoods,
@@ -43,6 +44,8 @@ LIKELIHOOD_WAYS = {
 }
 WAYS = (*SIMILARITY_WAYS, *LIKELIHOOD_WAYS)
 MULTI_LABEL_WAYS = (*SIMILARITY_WAYS, "likelihood")
+#: The way of a CLAP: the cosine of the clip and the class name.
+CONTRASTIVE = "contrastive"
 
 #: mAP is computed anew for every resample, so it gets fewer.
 N_MAP_RESAMPLES = 200
@@ -103,7 +106,7 @@ def single_label(
     class_form : str
         See ``class_texts``.
     ways : list of str
-        Of ``WAYS``.
+        Of ``WAYS``, or ``contrastive`` for a CLAP.
     part : int
         Which comma-separated part of an answer holds the class; None for all of it.
     end : str
@@ -143,9 +146,12 @@ def class_scores(
     end: str | None = None,
 ) -> np.ndarray:
     """Return one score per row and class by one of ``WAYS`` [row, class]."""
-    if way not in WAYS:
-        raise ValueError(f"Unknown way {way!r}; known are {', '.join(WAYS)}.")
     texts = class_texts(classes, class_form)
+    if way == CONTRASTIVE:
+        return contrastive_scores(session, rows, texts)
+    if way not in WAYS:
+        known = ", ".join((*WAYS, CONTRASTIVE))
+        raise ValueError(f"Unknown way {way!r}; known are {known}.")
     if way in LIKELIHOOD_WAYS:
         if part:
             raise ValueError(
@@ -252,8 +258,9 @@ def multi_label(
     class_form : str
         See ``class_texts``.
     ways : list of str
-        Of ``MULTI_LABEL_WAYS``. Of likelihoods, that of the name as the first of an
-        answer, whose end mark is left out, as others may follow.
+        Of ``MULTI_LABEL_WAYS``, or ``contrastive`` for a CLAP. Of likelihoods, that of
+        the name as the first of an answer, whose end mark is left out, as others may
+        follow.
     after : str
         Words of an answer behind which the classes stand, such as ``having qualities
         like``; an answer without them has none. Likelihoods do not know it.

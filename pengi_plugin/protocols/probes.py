@@ -184,6 +184,34 @@ def probe(
     ValueError
         If the kind is unknown, or there is nothing to train on or to test.
     """
+    outputs, chosen = probe_outputs(embeddings, targets, folds, kind, seeds, way)
+    n_fold = len({str(fold) for fold in np.asarray(folds)[chosen]})
+    n_fold = "1 split" if n_fold == 1 else f"{n_fold} folds"
+    clips = np.arange(len(chosen)) if clips is None else np.asarray(clips)
+    score = _scored(outputs, np.asarray(targets)[chosen], clips[chosen].tolist())
+    score.way, score.note = way, f"{n_fold}, {len(seeds)} seeds, {score.note}"
+    return score
+
+
+def probe_outputs(
+    embeddings: np.ndarray,
+    targets: np.ndarray,
+    folds: Sequence,
+    kind: str = "L1",
+    seeds: Sequence[int] = (0, 1, 2),
+    way: str = "",
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what trained probes say about the tested clips.
+
+    Arguments and errors are those of ``probe``.
+
+    Returns
+    -------
+    outputs : numpy.ndarray
+        [seed, tested clip, class]
+    chosen : numpy.ndarray
+        True for the clips that are tested [clip].
+    """
     if kind not in PROBES:
         raise ValueError(f"Unknown probe {kind!r}; known are {', '.join(PROBES)}.")
     targets, folds = np.asarray(targets), np.asarray([str(fold) for fold in folds])
@@ -198,11 +226,7 @@ def probe(
         for seed in tqdm(seeds, desc=way or kind, unit="seed")
     ]
     chosen = np.isin(folds, tested)
-    clips = np.arange(len(targets)) if clips is None else np.asarray(clips)
-    n_fold = "1 split" if len(tested) == 1 else f"{len(tested)} folds"
-    score = _scored(np.stack(runs)[:, chosen], targets[chosen], clips[chosen].tolist())
-    score.way, score.note = way, f"{n_fold}, {len(seeds)} seeds, {score.note}"
-    return score
+    return np.stack(runs)[:, chosen], chosen
 
 
 def _scored(outputs: np.ndarray, targets: np.ndarray, clips: Sequence) -> Score:

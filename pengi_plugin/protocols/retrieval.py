@@ -27,6 +27,7 @@ from pengi_plugin.protocols.score import Score, mean_score
 from pengi_plugin.protocols.session import (
     Session,
     answer_likelihoods,
+    contrastive_scores,
     embed_answers,
     generated_answers,
 )
@@ -35,6 +36,8 @@ from pengi_plugin.storage.atomic import new_folder
 INDEX_FILE, POINTS_FILE = "index.json", "index.safetensors"
 WAYS = ("captions", "projected captions", "likelihood")
 RERANKED = "likelihood of the best {n} by captions"
+#: The way of a CLAP: the cosine of the query and the clip.
+CONTRASTIVE = "contrastive"
 
 
 class CaptionIndex:
@@ -126,7 +129,7 @@ def text_to_audio(
         The clips, with ``id``, ``wav``, ``prompt`` and ``references`` (list of
         str). A query is answered by every clip that it is a reference of.
     ways : list of str
-        Of ``WAYS``.
+        Of ``WAYS``, or ``contrastive`` for a CLAP.
     rerank : int
         Compute likelihoods of so many clips for each query, the best by captions, which
         are put in the order of their likelihoods; the others follow by captions. None:
@@ -140,11 +143,7 @@ def text_to_audio(
     """
     if rerank is not None:
         check_rerank(rerank)
-    texts = sorted({text for row in rows for text in row["references"]})
-    relevance = np.zeros((len(texts), len(rows)), dtype=bool)
-    index_of = {text: index for index, text in enumerate(texts)}
-    for clip, row in enumerate(rows):
-        relevance[[index_of[text] for text in row["references"]], clip] = True
+    texts, relevance = queries(rows)
     clips = relevance.argmax(axis=1).tolist()
     scores = []
     for way in ways:
@@ -153,15 +152,61 @@ def text_to_audio(
             way = RERANKED.format(n=min(rerank, len(rows)))
         else:
             values = query_scores(session, rows, texts, way)
-        values = np.where(np.isnan(values), -np.inf, values)  # an unreadable clip: last
-        ranked = ranked_relevance(values, relevance)
         note = f"{len(texts)} queries among {len(rows)} clips"
-        for k in (1, 5, 10):
-            recall = recall_at(ranked, k)
-            scores.append(mean_score(f"R@{k}", recall, way, note, clips))
-        precision = average_precision_at(ranked, 10)
-        scores.append(mean_score("mAP@10", precision, way, note, clips))
+        scores += _ranked_scores(values, relevance, way, note, clips)
     return scores
+
+
+def audio_to_text(session: Session, rows: Sequence[dict]) -> list[Score]:
+    """Find the captions of clips among those of all clips, with a CLAP.
+
+    Arguments
+    ---------
+    session : Session
+        Its model is an ``AudioTextModel``.
+    rows : list of dict
+        The clips, with ``id``, ``wav`` and ``references`` (list of str).
+
+    Returns
+    -------
+    scores : list of Score
+        R@1, R@5, R@10 and mAP@10 over clips.
+    """
+    texts, relevance = queries(rows)
+    values = contrastive_scores(session, rows, texts)
+    note = f"{len(rows)} clips among {len(texts)} texts"
+    clips = list(range(len(rows)))
+    return _ranked_scores(values, relevance.T, CONTRASTIVE, note, clips)
+
+
+def queries(rows: Sequence[dict]) -> tuple[list[str], np.ndarray]:
+    """Return the distinct references, and which clip each is one of [query, clip].
+
+    Example
+    -------
+    >>> rows = [{"references": ["rain"]}, {"references": ["a dog", "rain"]}]
+    >>> queries(rows)[1].tolist()
+    [[False, True], [True, True]]
+    """
+    texts = sorted({text for row in rows for text in row["references"]})
+    relevance = np.zeros((len(texts), len(rows)), dtype=bool)
+    index_of = {text: index for index, text in enumerate(texts)}
+    for clip, row in enumerate(rows):
+        relevance[[index_of[text] for text in row["references"]], clip] = True
+    return texts, relevance
+
+
+def _ranked_scores(
+    values: np.ndarray, relevance: np.ndarray, way: str, note: str, clips: list
+) -> list[Score]:
+    """Return R@1, R@5, R@10 and mAP@10 of scores [query, item]; NaN is last."""
+    values = np.where(np.isnan(values), -np.inf, values)  # an unreadable clip
+    ranked = ranked_relevance(values, relevance)
+    scores = [
+        mean_score(f"R@{k}", recall_at(ranked, k), way, note, clips) for k in (1, 5, 10)
+    ]
+    precision = average_precision_at(ranked, 10)
+    return [*scores, mean_score("mAP@10", precision, way, note, clips)]
 
 
 def check_rerank(rerank: int) -> None:
@@ -210,12 +255,15 @@ def reranked_scores(
 def query_scores(
     session: Session, rows: Sequence[dict], texts: Sequence[str], way: str
 ) -> np.ndarray:
-    """Return how well each clip answers each query [query, clip] by one of ``WAYS``.
+    """Return how well each clip answers each query [query, clip] by one of the ways.
 
     What the model says of the clips is read from disk when it is there.
     """
+    if way == CONTRASTIVE:
+        return contrastive_scores(session, rows, texts).T
     if way not in WAYS:
-        raise ValueError(f"Unknown way {way!r}; known are {', '.join(WAYS)}.")
+        known = ", ".join((*WAYS, CONTRASTIVE))
+        raise ValueError(f"Unknown way {way!r}; known are {known}.")
     if way == "likelihood":
         return answer_likelihoods(session, rows, texts).T
     projected = way == "projected captions"

@@ -2,7 +2,8 @@
 
 ``model`` is an ``AudioLanguageModel`` or anything with the same methods:
 ``answer_files``, ``load_clip``, ``encode_audio``, ``encode_embeddings``,
-``score_answers``, ``count_tokens``, ``silent_prefix`` and ``embed_texts``. Each row has
+``score_answers``, ``count_tokens``, ``silent_prefix`` and ``embed_texts``; for
+``contrastive_scores``, an ``AudioTextModel``. Each row has
 ``id``, ``wav`` (a path) and, except for embeddings, ``prompt``.
 
 A clip that cannot be read, or a question that cannot be asked, stops nothing: its
@@ -406,6 +407,38 @@ def _vector(answer: dict, shape: list[int]) -> np.ndarray:
     if "error" in answer:
         return np.full(shape, np.nan, dtype=np.float32)
     return _unpacked(answer["base64"]).reshape(answer["shape"])
+
+
+def contrastive_scores(
+    session: Session, rows: Sequence[dict], texts: Sequence[str]
+) -> np.ndarray:
+    """Return the cosine of every row's clip and every text [row, text].
+
+    Arguments
+    ---------
+    session : Session
+        Its model is an ``AudioTextModel``, which embeds both in one space.
+    rows : list of dict
+        With ``id`` and ``wav``.
+    texts : list of str
+        Captions or class names.
+
+    Raises
+    ------
+    ValueError
+        If the session's model has no such space.
+    """
+    if not hasattr(session.model, "encode_text"):
+        raise ValueError(
+            "'contrastive' needs a model that embeds clips and texts in one space (an "
+            f"AudioTextModel); got a {type(session.model).__name__}."
+        )
+    clips = audio_embeddings(session, rows)
+    points = [
+        session.model.encode_text(texts[start : start + TEXT_BATCH])
+        for start in range(0, len(texts), TEXT_BATCH)
+    ]
+    return clips @ torch.cat(points).float().cpu().numpy().T
 
 
 def embed_answers(model, answers: Sequence[str], projected: bool) -> np.ndarray:

@@ -18,7 +18,9 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pengi_plugin.lobes.pengi import LORA, Pengi, is_trained
+from pengi_plugin.lobes.pengi import Pengi
+from pengi_plugin.lobes.trained_parts import LORA, TrainedParts
+from pengi_plugin.pretrained.write import kind_of
 
 #: Layers that get low-rank updates where ``lora`` names none: all linear ones of the
 #: transformer, which trains best (Dettmers et al. 2023, section 4). The output layer
@@ -26,11 +28,19 @@ from pengi_plugin.lobes.pengi import LORA, Pengi, is_trained
 ALL_LINEAR = "all-linear"
 
 
-def adapt(pengi: Pengi, hparams: Mapping) -> None:
-    """Do what a training's ``lora`` and ``freeze`` say, where it has them."""
+def adapt(model: Mapping, hparams: Mapping) -> None:
+    """Do what a training's ``lora`` and ``freeze`` say, where it has them.
+
+    Arguments
+    ---------
+    model : dict
+        A constructed model YAML.
+    hparams : dict
+        A training's YAML.
+    """
     if hparams.get("lora"):
-        add_lora(pengi, hparams["lora"])
-    freeze(pengi, hparams.get("freeze") or [])
+        add_lora(model["pengi"], hparams["lora"])
+    freeze(model[kind_of(model)], hparams.get("freeze") or [])
 
 
 def matching(names: Iterable[str], pattern: str, key: str) -> list[str]:
@@ -47,7 +57,7 @@ def matching(names: Iterable[str], pattern: str, key: str) -> list[str]:
     return found
 
 
-def freeze(pengi: Pengi, patterns: Sequence[str]) -> None:
+def freeze(model: TrainedParts, patterns: Sequence[str]) -> None:
     """Keep weights as they are, and modules of such weights in evaluation mode.
 
     So a frozen batch normalisation keeps its statistics, and a frozen part has no
@@ -55,8 +65,8 @@ def freeze(pengi: Pengi, patterns: Sequence[str]) -> None:
 
     Arguments
     ---------
-    pengi : Pengi
-        The model, changed in place.
+    model : TrainedParts
+        Pengi or CLAP, changed in place.
     patterns : list of str
         Names of weights; ``*`` stands for anything.
 
@@ -65,14 +75,14 @@ def freeze(pengi: Pengi, patterns: Sequence[str]) -> None:
     ValueError
         If a pattern matches nothing, or no weight is left to train.
     """
-    weights = {k: v for k, v in pengi.named_parameters() if is_trained(k)}
+    weights = {k: v for k, v in model.named_parameters() if model.is_trained(k)}
     for pattern in patterns:
         for name in matching(weights, pattern, "freeze"):
             weights[name].requires_grad_(False)
     if not any(weight.requires_grad for weight in weights.values()):
         raise ValueError(f"freeze: {list(patterns)} leaves no weight to train.")
     if patterns:
-        for module in pengi.modules():
+        for module in model.modules():
             held = list(module.parameters())
             if held and not any(weight.requires_grad for weight in held):
                 # Brain calls train() on all modules before every epoch.

@@ -16,17 +16,12 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from speechbrain.utils.checkpoints import Checkpoint
-from torch import nn
 
-from pengi_plugin.lobes.pengi import FROZEN_PARTS
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, load_folder, load_pretrained
-from pengi_plugin.pretrained.write import dumped, write_model
+from pengi_plugin.pretrained.write import dumped, kind_of, write_model
 from pengi_plugin.storage.atomic import new_folder
 from pengi_plugin.training.adaptation import adapt, has_lora, merged, write_adapter
 from pengi_plugin.training.checkpoints import WholeCheckpointer
-
-#: Name of the model among the recoverables of a training's YAML.
-RECOVERABLE = "pengi"
 
 #: Folder beside an exported model with the low-rank updates of its LM alone. The
 #: model's own LM has them added to its weights.
@@ -72,12 +67,12 @@ def export_run(
     is_live = model is not None
     if not is_live:
         model = rebuild(section, tree.get("pretrained_folder"))
-        adapt(model["pengi"], tree)
-    load_checkpoint(model["pengi"], save_folder_of(run_folder, tree))
+        adapt(model, tree)
+    load_checkpoint(model, save_folder_of(run_folder, tree))
     with new_folder(
         output_folder, replaces=HPARAMS_FILE if is_live else None
     ) as folder:
-        if has_lora(model["lm"]):
+        if "lm" in model and has_lora(model["lm"]):
             write_adapter(model["lm"], folder / ADAPTER)
             model = {**model, "lm": merged(model["lm"])}
         write_model(folder, section, model)
@@ -127,7 +122,8 @@ def rebuild(section: CommentedMap, pretrained_folder: str | None) -> dict:
     if "pretrainer" in model:
         load_pretrained(model["pretrainer"], pretrained_folder)
         return model
-    random = [name for name in FROZEN_PARTS if "config" in section[name]]
+    frozen = model[kind_of(section)].frozen_parts
+    random = [name for name in frozen if "config" in section[name]]
     if random:
         raise ValueError(
             f"The run's {' and '.join(random)} had random weights, which checkpoints "
@@ -136,8 +132,15 @@ def rebuild(section: CommentedMap, pretrained_folder: str | None) -> dict:
     return model
 
 
-def load_checkpoint(pengi: nn.Module, save_folder: Path) -> None:
+def load_checkpoint(model: dict, save_folder: Path) -> None:
     """Load the best checkpoint's trained weights into a model.
+
+    Arguments
+    ---------
+    model : dict
+        A constructed ``model`` section.
+    save_folder : Path
+        Of the checkpoints.
 
     Raises
     ------
@@ -156,15 +159,16 @@ def load_checkpoint(pengi: nn.Module, save_folder: Path) -> None:
         raise FileNotFoundError(
             f"{save_folder} holds no whole checkpoint with a finite validation loss."
         )
-    pengi.load_trained_state(trained_state(checkpoint))
+    kind = kind_of(model)
+    model[kind].load_trained_state(trained_state(checkpoint, kind))
 
 
-def trained_state(checkpoint: Checkpoint) -> dict:
-    """Return the weights that a checkpoint holds under the name of the model."""
-    path = checkpoint.paramfiles.get(RECOVERABLE)
+def trained_state(checkpoint: Checkpoint, kind: str) -> dict:
+    """Return the weights that a checkpoint holds under ``pengi`` or ``clap``."""
+    path = checkpoint.paramfiles.get(kind)
     if path is None:
         raise ValueError(
-            f"{checkpoint.path} holds no weights of a model under {RECOVERABLE!r}; its "
+            f"{checkpoint.path} holds no weights of a model under {kind!r}; its "
             f"files are {sorted(checkpoint.paramfiles)}."
         )
     return torch.load(path, map_location="cpu", weights_only=True)

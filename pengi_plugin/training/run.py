@@ -23,6 +23,7 @@ from speechbrain.utils.distributed import (
 from torch import distributed
 
 from pengi_plugin.conversion.clap import load_clap
+from pengi_plugin.conversion.clap_model import load_clap_model
 from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset, make_sampler
 from pengi_plugin.data.manifest import SPLITS, keep_manifests
@@ -39,6 +40,7 @@ from pengi_plugin.storage.atomic import write_file
 from pengi_plugin.storage.lock import hold_folder
 from pengi_plugin.tasks import apply, extend
 from pengi_plugin.training.adaptation import adapt
+from pengi_plugin.training.base import TrainingBrain
 from pengi_plugin.training.brain import PengiBrain
 from pengi_plugin.training.checkpoints import remove_unfinished
 from pengi_plugin.training.checks import check_exportable, check_one_answer
@@ -89,7 +91,8 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
     Joins the processes of ``torchrun``, builds the objects of the YAML, makes the
     output folder with its log and the resolved YAML, holds it until the process ends,
     chooses the precision where it is ``auto``, and loads the weights of
-    ``pretrained_folder`` and ``audio_encoder_init`` where the YAML names them.
+    ``pretrained_folder``, ``audio_encoder_init`` and ``clap_init`` where the YAML names
+    them.
 
     Arguments
     ---------
@@ -109,7 +112,7 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
     BlockingIOError
         If another process trains in the output folder.
     FileNotFoundError
-        If the YAML, ``pretrained_folder`` or ``audio_encoder_init`` is not there.
+        If the YAML, or what it loads weights from, is not there.
     ValueError
         If a placeholder is not filled, weights do not fit the model, or the output
         folder holds a run with other settings.
@@ -130,8 +133,10 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
         load_pretrained(hparams["model"]["pretrainer"], hparams["pretrained_folder"])
     if hparams.get("audio_encoder_init"):
         load_clap(hparams["model"]["audio_encoder"], hparams["audio_encoder_init"])
+    if hparams.get("clap_init"):
+        load_clap_model(hparams["model"]["clap"], hparams["clap_init"])
     if "model" in hparams:
-        adapt(hparams["model"]["pengi"], hparams)
+        adapt(hparams["model"], hparams)
     return hparams, run_opts
 
 
@@ -284,45 +289,41 @@ def prepare_held_out(hparams: Mapping, corpora: Iterable[str]) -> list[str]:
 
 
 def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:
-    """Return a data set whose every prompt and answer fits the model.
+    """Return a data set of the clips of manifest rows.
 
     Arguments
     ---------
     hparams : dict
         With ``model``, ``tasks``, ``task_weights``, ``pairs_per_clip``,
-        ``max_unreadable_share`` and ``seed``.
+        ``valid_pairs_per_clip``, ``max_unreadable_share`` and ``seed``.
     rows : dict
         ID -> manifest row.
     train : bool
         Whether rows and crops are sampled anew in each epoch.
     """
     model = hparams["model"]
-    sampled = {"pairs_per_clip": hparams["pairs_per_clip"], "random_crop": True}
-    dataset = ClipDataset(
+    n_train_pair, n_pair = hparams["pairs_per_clip"], hparams["valid_pairs_per_clip"]
+    return ClipDataset(
         rows,
         model["sample_rate"],
         model["clip_seconds"],
         model["tokenizer"],
         model["answer_end"],
         templates=extend(hparams["tasks"]),
+        pairs_per_clip=n_train_pair if train else n_pair,
+        random_crop=train,
         task_weights=hparams["task_weights"],
         seed=hparams["seed"],
         max_unreadable_share=hparams["max_unreadable_share"],
-        **(sampled if train else {}),
     )
-    model["text_encoder"].check({pair["prompt"] for pair in dataset.pairs})
-    n_prefix = model["audio_mapper"].n_prefix + model["text_mapper"].n_prefix
-    if model["lm"].max_positions is not None:
-        dataset.check_answers(model["lm"].max_positions - n_prefix)
-    return dataset
 
 
 def fit(
     hparams: dict,
     run_opts: Mapping,
     rows: dict[str, dict],
-    brain_class: type[sb.Brain] = PengiBrain,
-) -> sb.Brain:
+    brain_class: type[TrainingBrain] = PengiBrain,
+) -> TrainingBrain:
     """Train; resume from the newest checkpoint if there is one.
 
     The rows of all splits are checked before training starts. With more epochs than a
@@ -337,20 +338,22 @@ def fit(
     rows : dict
         Split -> ID -> manifest row.
     brain_class : type
-        What trains; takes ``train_set`` and ``sample_batch`` as ``PengiBrain`` does.
+        What trains.
 
     Returns
     -------
-    brain : speechbrain.Brain
+    brain : TrainingBrain
         Trained; holds the newest weights, which need not be the best.
 
     Raises
     ------
     ValueError
         If the run would make no update, its folder holds a run on other rows, its
-        searcher returns several answers, or its model could not be exported.
+        searcher returns several answers, its model could not be exported, or
+        cannot take a row.
     """
-    check_one_answer(hparams["model"]["searcher"])
+    if "searcher" in hparams["model"]:
+        check_one_answer(hparams["model"]["searcher"])
     if hparams.get("export_folder"):
         check_exportable(hparams["output_folder"], hparams["model"])
     run_on_main(
@@ -371,8 +374,12 @@ def fit(
     test_rows = rows["test"]
     if is_under_way(hparams["save_folder"]):
         test_rows = rows_with_files(test_rows)
+    datasets = [brain.train_set, valid_set]
     if test_rows:
-        make_dataset({**hparams, "max_unreadable_share": 0.0}, test_rows)
+        whole = {**hparams, "max_unreadable_share": 0.0}
+        datasets.append(make_dataset(whole, test_rows))
+    for dataset in datasets:
+        brain.check(hparams, dataset)
     if "word_head" in hparams["modules"]:
         counts = count_tokens(brain.train_set)
         hparams["modules"]["word_head"].weigh(counts, len(brain.train_set))
@@ -505,7 +512,9 @@ def test(hparams: dict, run_opts: Mapping, rows: dict[str, dict]) -> list[dict]:
     return table
 
 
-def open_session(hparams: dict, run_opts: Mapping) -> Session:
+def open_session(
+    hparams: dict, run_opts: Mapping, model_class: type = AudioLanguageModel
+) -> Session:
     """Load the exported model, to be asked by ``pengi_plugin.protocols``.
 
     Its answers are kept under its fingerprint: another model's are never taken.
@@ -514,7 +523,7 @@ def open_session(hparams: dict, run_opts: Mapping) -> Session:
     name = fingerprint(source)
     device = run_opts.get("device") or infer_device()
     return Session(
-        AudioLanguageModel.from_hparams(source=source, run_opts={"device": device}),
+        model_class.from_hparams(source=source, run_opts={"device": device}),
         Path(hparams["output_folder"]) / "answers" / name,
         settings={"model": name},
         batch_size=hparams["eval_batch_size"],

@@ -25,8 +25,14 @@ RECIPES = [
     ("acoustic_scenes", "acoustic_scenes.yaml"),
     ("emotion", "emotion.yaml"),
     ("music", "music.yaml"),
+    ("clap", "clap.yaml"),
     pytest.param(("comparison", "pengi.yaml"), marks=pytest.mark.slow),
 ]
+
+#: Options of a YAML's runs on tones, where they are others than the main job's.
+OPTIONS = {
+    "clap.yaml": {"model": "!include:model/clap_tiny.yaml", "pairs_per_clip": 1},
+}
 
 #: Recipes that read no manifests; their tests are their own.
 OTHER_RECIPES = {"language_model"}
@@ -159,6 +165,7 @@ def make_arguments(tones, root, tmp_path_factory):
             "batch_size": 4,
             "pairs_per_clip": 2,
             "n_warmup": 2,
+            **OPTIONS.get(yaml, {}),
             **options,
         }
         flags = [part for key, value in options.items() for part in (f"--{key}", value)]

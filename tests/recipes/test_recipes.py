@@ -23,7 +23,8 @@ def test_a_recipe_says_how_it_is_run_and_what_it_gives(root, recipe):
 def test_a_recipe_learns_exports_and_scores(recipe, main_of, arguments, tmp_path):
     name, yaml = recipe
     table = main_of(name)(arguments("out", yaml=yaml, number_of_epochs=3, lr=0.02))
-    assert all(line["n"] == 8 for line in table)
+    # The test has 8 clips, with two different captions.
+    assert {line["n"] for line in table} == ({2, 8} if name == "clap" else {8})
     logs = list((tmp_path / "out").rglob("train_log.txt"))
     assert logs
     for log in logs:

@@ -25,7 +25,7 @@ from pengi_plugin.data.manifest import is_prepared, write_manifests
 from pengi_plugin.data.preparation import Corpus
 
 #: Clips of each split, in the main job and in the benchmark.
-N_TRAIN, N_VALID, N_TEST = 44000, 200, 600
+N_TRAIN, N_VALID, N_TEST = 36000, 200, 600
 
 CORPUS = Corpus(
     name="general_midi",
