@@ -1,7 +1,9 @@
-"""pengi check MANIFEST_FOLDER [--model MODEL]
+"""pengi check MANIFEST_FOLDER [--model MODEL] [--held_out FOLDER ...]
 
 Reads every audio file that the manifests of a folder and its subfolders name, and
-prints what is wrong with files and rows: a line for each fault, then a table.
+prints what is wrong with files and rows: a line for each fault, then a table. Another
+table says how many training rows hold recordings of which test sets; they are no fault,
+as a training leaves them out.
 """
 
 import argparse
@@ -12,6 +14,7 @@ from io import StringIO
 from pathlib import Path
 
 from pengi_plugin.data.check import LENGTHS, Lengths, Report, check_folder, token_fault
+from pengi_plugin.data.overlap import overlap_table
 
 #: Names that a line of the table shows.
 N_NAMES = 3
@@ -28,6 +31,13 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--max-answer-words", type=int, help="without a model: words of an answer"
     )
+    command.add_argument(
+        "--held_out",
+        nargs="+",
+        default=[],
+        metavar="FOLDER",
+        help="manifests of further test sets, which training rows are compared with",
+    )
     command.add_argument("--min-seconds", type=float, default=LENGTHS.shortest)
     command.add_argument("--max-seconds", type=float, default=LENGTHS.longest)
     command.add_argument("--workers", type=int, help="files that are read at a time")
@@ -40,9 +50,8 @@ def run(args: argparse.Namespace) -> int:
     if args.max_answer_words is not None:
         options["answer_fault"] = partial(word_fault, n_word=args.max_answer_words)
     lengths = Lengths(args.min_seconds, args.max_seconds)
-    report = check_folder(
-        args.manifest_folder, lengths, n_worker=args.workers, **options
-    )
+    options |= {"n_worker": args.workers, "held_out": args.held_out}
+    report = check_folder(args.manifest_folder, lengths, **options)
     print(as_json(report) if args.json else as_text(report))
     return 1 if report.faults else 0
 
@@ -136,11 +145,18 @@ def as_text(report: Report) -> str:
     checked = ", ".join(f"{count} {unit}" for unit, count in report.counts.items())
     n_fault = len(report.faults)
     verdict = f"{n_fault} faults." if n_fault else "Nothing is wrong."
-    return "\n".join([*lines, *table, f"{checked} were read. {verdict}"])
+    shared = []
+    if report.overlaps:
+        shared = overlap_table(report.overlaps, "rows that training leaves out")
+    return "\n".join([*lines, *table, *shared, f"{checked} were read. {verdict}"])
 
 
 def as_json(report: Report) -> str:
     """Return all of a report as one object."""
     faults = [fault._asdict() for fault in report.faults]
     found = {"counts": report.counts, "faults": faults, "summary": report.summary()}
+    found["overlaps"] = [
+        {"training_corpus": corpus, "test_set": test_set, "rows": n}
+        for (corpus, test_set), n in sorted(report.overlaps.items())
+    ]
     return json.dumps(found, indent=1, ensure_ascii=False)

@@ -8,8 +8,8 @@ The archives of Zenodo, extracted in one folder, or the tree of ``aac-datasets``
     clotho_captions_validation.csv    clotho_metadata_validation.csv    validation/
     clotho_captions_evaluation.csv    clotho_metadata_evaluation.csv    evaluation/
 
-Development is ``train``, evaluation is ``test``. The metadata give each clip's number
-at Freesound, by which corpora are compared; without them clips have no ``source``.
+Development is ``train``, evaluation is ``test``. Corpora are compared by the names of
+clips and, from the metadata, their numbers at Freesound (``source``).
 Version 1 has no validation. The extra files of DCASE (``test/``, ``clotho_analysis/``,
 ``retrieval_captions.csv``) have no ground truth and are not read.
 
@@ -24,6 +24,7 @@ validation and evaluation, and the licence of the captions.
 
 from pathlib import Path
 
+from pengi_plugin.corpora.clothoaqa import clotho_source
 from pengi_plugin.data.manifest import is_prepared
 from pengi_plugin.data.preparation import (
     Clip,
@@ -49,7 +50,7 @@ CORPUS = Corpus(
     citation="K. Drossos, S. Lipping and T. Virtanen, Clotho: an Audio Captioning "
     "Dataset, ICASSP 2020",
 )
-VERSION = 1
+VERSION = 2
 
 #: Split -> its official name, and its name in the copy of WavCaps' repository.
 NAMES = {
@@ -107,7 +108,7 @@ def prepare_clotho(
                     split=split,
                     path=audio.get((official, stem), anywhere.get(stem)),
                     rows=text_rows([line[name] for name in CAPTIONS], split),
-                    source=sources.get(line["file_name"], ""),
+                    source=clotho_source(stem, sources.get(line["file_name"])),
                 )
             )
     write_corpus(CORPUS, clips, data_folder, manifest_folder, arguments)

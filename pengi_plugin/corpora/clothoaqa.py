@@ -53,7 +53,7 @@ CORPUS = Corpus(
     citation="S. Lipping, P. Sudarsanam, K. Drossos and T. Virtanen, Clotho-AQA: A "
     "Crowdsourced Dataset for Audio Question Answering, EUSIPCO 2022",
 )
-VERSION = 1
+VERSION = 2
 
 NAMES = {"train": "train", "valid": "val", "test": "test"}
 #: Annotators of a question.
@@ -104,7 +104,7 @@ def prepare_clothoaqa(
             rows = {}
             for n, (question, answers) in enumerate(questions, start=1):
                 rows |= question_rows(n, question, answers, split)
-            source = sources.get(stem) or ""
+            source = clotho_source(stem, sources.get(stem))
             clips.append(Clip(stem, split, audio.get(stem), rows, source))
     write_corpus(CORPUS, clips, data_folder, manifest_folder, arguments)
 
@@ -163,6 +163,18 @@ def read_sources(folder: Path) -> dict[str, str]:
         if number:
             found[Path(line["file_name"]).stem] = f"freesound:{number[1]}"
     return found
+
+
+def clotho_source(stem: str, freesound: str | None = None) -> str:
+    """Return the source of a clip of either: its number, if known, and its name.
+
+    Example
+    -------
+    >>> clotho_source("Rain (2)", "freesound:7"), clotho_source("Rain 2")
+    ('freesound:7 clotho:rain_2_', 'clotho:rain_2')
+    """
+    name = f"clotho:{loose_name(stem)}"
+    return f"{freesound} {name}" if freesound else name
 
 
 def loose_name(name: str) -> str:

@@ -19,6 +19,12 @@ from pengi_plugin.data.manifest import (
     manifest_path,
     read_rows,
 )
+from pengi_plugin.data.overlap import (
+    HeldOut,
+    count_overlaps,
+    find_overlaps,
+    read_held_out,
+)
 from pengi_plugin.tasks import TASKS, Template, apply
 
 #: Kind of fault -> what it is a share of, in the order of the summary.
@@ -95,6 +101,8 @@ class Report(NamedTuple):
 
     counts: dict[str, int]  # "manifests", "rows" and "files" -> how many
     faults: list[Fault]
+    #: (training corpus, test set) -> rows of the former that hold test recordings.
+    overlaps: Mapping[tuple[str, str], int] = {}
 
     def summary(self) -> list[dict]:
         """Return for each kind of fault its ``count``, its ``share`` and ``names``.
@@ -122,6 +130,7 @@ def check_folder(
     answer_fault: Callable[[str], str] | None = None,
     prompt_fault: Callable[[str], str] | None = None,
     n_worker: int | None = None,
+    held_out: Iterable[str | Path] = (),
 ) -> Report:
     """Check all manifests of a folder and its subfolders, and read all their files.
 
@@ -138,6 +147,9 @@ def check_folder(
         Text -> why the model cannot read it, empty if it can. None: any text is right.
     n_worker : int
         Files that are read at a time; None: one for each processor.
+    held_out : iterable of str
+        Further test sets that training rows are compared with, beside those of the
+        folder; see ``data.overlap.read_held_out``.
 
     Returns
     -------
@@ -146,7 +158,7 @@ def check_folder(
     Raises
     ------
     FileNotFoundError
-        If there is no manifest.
+        If there is no manifest, or none of a set that is held out.
     """
     folder = Path(folder)
     paths, faults = find_manifests(folder)
@@ -169,7 +181,32 @@ def check_folder(
     faults += duration_faults(rows, heard)
     faults += duplicate_faults(rows, heard)
     counts = {"manifests": len(paths), "rows": n_row, "files": len(heard)}
-    return Report(counts, faults)
+    parents = {path.parent for path in paths}
+    overlaps = overlaps_with_tests(rows, read_held_out(held_out, parents))
+    return Report(counts, faults, overlaps)
+
+
+def overlaps_with_tests(
+    rows: Iterable[Mapping], test_sets: Iterable[tuple[str, Mapping]] = ()
+) -> dict[tuple[str, str], int]:
+    """Return (training corpus, test set) -> how many training rows they share.
+
+    Arguments
+    ---------
+    rows : iterable of dict
+        Of all splits, with their ``split`` and ``corpus``.
+    test_sets : iterable of (str, dict)
+        Further ones: name and rows.
+    """
+    held_out, train = HeldOut(), {}
+    for row in rows:
+        if row["split"] == "test":
+            held_out.add([row], row["corpus"])
+        elif row["split"] == "train":
+            train[row["id"]] = row
+    for name, some in test_sets:
+        held_out.add(some.values(), name)
+    return count_overlaps(train, find_overlaps(train, held_out))
 
 
 def find_manifests(folder: Path) -> tuple[list[Path], list[Fault]]:

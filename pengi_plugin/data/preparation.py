@@ -98,7 +98,8 @@ class Clip:
         the task's fields.
     source : str
         Where the recording comes from, for comparing corpora that share recordings:
-        ``youtube:ID:START SECONDS``, ``freesound:ID``, or empty.
+        ``youtube:ID:START SECONDS``, ``freesound:ID``, several with blanks between, or
+        empty; see ``data/overlap.py``.
     fields : dict
         Further fields of all its rows, such as ``fold``.
     """

@@ -7,7 +7,7 @@ differs between recipes is in their YAML, or in their Brain class.
 import atexit
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import speechbrain as sb
@@ -25,12 +25,8 @@ from torch import distributed
 from pengi_plugin.conversion.clap import load_clap
 from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset, make_sampler
-from pengi_plugin.data.manifest import (
-    SPLITS,
-    keep_manifests,
-    manifest_path,
-    read_manifest,
-)
+from pengi_plugin.data.manifest import SPLITS, keep_manifests
+from pengi_plugin.data.overlap import read_held_out
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.precision import choose_precision
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, continue_from, load_pretrained
@@ -54,6 +50,15 @@ from pengi_plugin.training.identity import (
     flat_settings,
     is_under_way,
     rows_digest,
+)
+from pengi_plugin.training.mixture import (
+    chosen_corpora,
+    find_corpora,
+    hold_out_valid,
+    leave_out_test_clips,
+    mixture_table,
+    read_splits,
+    settle_shares,
 )
 from pengi_plugin.training.progress import Progress
 from pengi_plugin.training.schedule import (
@@ -183,36 +188,48 @@ def prepare(hparams: dict) -> dict[str, dict]:
     A run that goes on keeps its manifests, although audio files have come or gone
     since it started: what cannot be read is replaced, see ``max_unreadable_share``.
 
+    Training rows with recordings of test sets are left out (``keep_overlaps``: they are
+    counted and stay). Test sets are the corpora's own, those that ``held_out`` names,
+    and those of ``held_out_corpora`` that are in ``data_root``. Without validation
+    rows, ``valid_share`` of the training clips are taken. Prints the mixture.
+
     Arguments
     ---------
     hparams : dict
-        ``save_folder`` is where checkpoints are. ``corpora`` names for each corpus
-        ``manifest_folder``, ``share`` and, if its manifests are to be written,
-        ``prepare`` (a function without arguments). A corpus whose ``source`` is null
-        is left out; one without ``source`` needs none.
+        ``save_folder`` is where checkpoints are; of ``corpora`` see
+        ``training.mixture.chosen_corpora``. It is replaced by the corpora that have
+        training rows, with their shares.
 
     Returns
     -------
     rows : dict
         Split -> ID -> manifest row, all corpora together.
     """
+    corpora = chosen_corpora(hparams)
     rows = {split: {} for split in SPLITS}
-    for name, corpus in hparams["corpora"].items():
-        if corpus.get("source", name) is None:
-            continue
+    for name, corpus in corpora.items():
         if "prepare" in corpus:
             with keep_manifests(is_under_way(hparams["save_folder"])):
                 run_on_main(corpus["prepare"])
-        for split in SPLITS:
-            path = manifest_path(corpus["manifest_folder"], split)
-            rows[split] |= read_manifest(path, name)
+        for split, some in read_splits(name, corpus["manifest_folder"]).items():
+            rows[split] |= some
     if not any(rows.values()):
         raise ValueError(
             "There is nothing to train on: every corpus of the YAML has "
             f"`source: null`. Say where one of {sorted(hparams['corpora'])} is; the "
             "YAML names the option for each."
         )
-    return keep_tasks(rows, hparams.get("keep_tasks"))
+    own = [corpus["manifest_folder"] for corpus in corpora.values()]
+    others = [*hparams["held_out"], *prepare_held_out(hparams, corpora)]
+    test_sets = read_held_out(others, own)
+    leave_out_test_clips(rows, test_sets, hparams["keep_overlaps"])
+    rows = keep_tasks(rows, hparams.get("keep_tasks"))
+    hold_out_valid(rows, hparams["valid_share"])
+    corpora = settle_shares(corpora, rows["train"], hparams["share_exponent"])
+    table = mixture_table(corpora, hparams["known_corpora"])
+    logger.info("Corpora to train on:\n%s", "\n".join(table))
+    hparams["corpora"] = corpora
+    return rows
 
 
 def keep_tasks(rows: dict[str, dict], tasks: Sequence[str] | None) -> dict[str, dict]:
@@ -237,6 +254,34 @@ def keep_tasks(rows: dict[str, dict], tasks: Sequence[str] | None) -> dict[str, 
                 f"whose tasks are {found}."
             )
     return kept
+
+
+def prepare_held_out(hparams: Mapping, corpora: Iterable[str]) -> list[str]:
+    """Prepare the test sets of ``held_out_corpora`` that are there.
+
+    Arguments
+    ---------
+    hparams : dict
+        Of ``load``.
+    corpora : iterable of str
+        Names of those that are trained on.
+
+    Returns
+    -------
+    paths : list of str
+        Their manifest folders; and the test manifests of known corpora that are not
+        trained on but prepared in ``data_folder``.
+    """
+    folder = hparams["data_folder"]
+    found = find_corpora(hparams["held_out_corpora"], hparams["data_root"], folder)
+    for corpus in found.values():
+        with keep_manifests(is_under_way(hparams["save_folder"])):
+            run_on_main(corpus["prepare"])
+    others = [name for name in hparams["known_corpora"] if name not in corpora]
+    tests = [Path(folder, name, "test.json") for name in others]
+    return [corpus["manifest_folder"] for corpus in found.values()] + [
+        str(path) for path in tests if path.is_file()
+    ]
 
 
 def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:
@@ -327,7 +372,8 @@ def fit(
     test_rows = rows["test"]
     if is_under_way(hparams["save_folder"]):
         test_rows = rows_with_files(test_rows)
-    make_dataset({**hparams, "max_unreadable_share": 0.0}, test_rows)
+    if test_rows:
+        make_dataset({**hparams, "max_unreadable_share": 0.0}, test_rows)
     if "word_head" in hparams["modules"]:
         counts = count_tokens(brain.train_set)
         hparams["modules"]["word_head"].weigh(counts, len(brain.train_set))
@@ -440,6 +486,9 @@ def test(hparams: dict, run_opts: Mapping, rows: dict[str, dict]) -> list[dict]:
     table : list of dict
         See ``pengi_plugin.protocols.task_scores.score_tasks``.
     """
+    if not rows["test"]:
+        logger.warning("No corpus has test rows: the model is not scored.")
+        return []
     session = open_session(hparams, run_opts)
     asked = test_items(hparams, rows)
     table = score_tasks(

@@ -73,6 +73,32 @@ def test_json_holds_the_same(folder, capsys):
     )
 
 
+def test_training_rows_of_test_recordings_are_counted_and_are_no_fault(
+    folder, capsys, tmp_path_factory
+):
+    write(folder, a={"caption": "x", "source": "freesound:7"}, b={"caption": "x"})
+    assert "test set" not in run(capsys, folder)[1]
+    others = tmp_path_factory.mktemp("sets") / "clotho"
+    others.mkdir()
+    clip = {"wav": "z.wav", "duration": 1.0, "task": "captioning", "caption": "x"}
+    rows = {"1": {**clip, "source": "freesound:7"}, "2": clip}
+    (others / "test.json").write_text(json.dumps(rows))
+    status, out, _ = run(capsys, folder, "--held_out", others)
+    assert status == 0
+    head, line, _ = out.splitlines()
+    assert head.startswith("training corpus ")
+    assert head.endswith(" rows that training leaves out")
+    assert line.split() == [folder.name, "clotho", "1"]
+    found = json.loads(run(capsys, folder, "--json", "--held_out", others)[1])
+    assert found["overlaps"] == [
+        {"training_corpus": folder.name, "test_set": "clotho", "rows": 1}
+    ]
+    others.rename(folder / "clotho")
+    (folder / "clotho" / "z.wav").write_bytes((folder / "a.wav").read_bytes()[:-2])
+    found = json.loads(run(capsys, folder, "--json")[1])
+    assert [line["test_set"] for line in found["overlaps"]] == ["clotho"]
+
+
 def test_the_limits_are_options(folder, capsys):
     status, out, _ = run(
         *(capsys, folder, "--max-seconds", 0.5, "--max-answer-words", 3)

@@ -8,18 +8,19 @@ import pytest
 import soundfile
 
 
+def write_tone(path, seconds=0.05, sample_rate=8000) -> Path:
+    """Write a short tone, its folders made; return its path."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wave = np.sin(np.arange(round(seconds * sample_rate))) / 2
+    soundfile.write(path, wave, sample_rate)
+    return path
+
+
 @pytest.fixture
 def write_audio():
-    """Return a function: path -> a short tone there, its folders made."""
-
-    def write(path, seconds=0.05, sample_rate=8000) -> Path:
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        wave = np.sin(np.arange(round(seconds * sample_rate))) / 2
-        soundfile.write(path, wave, sample_rate)
-        return path
-
-    return write
+    """Return ``write_tone``."""
+    return write_tone
 
 
 @pytest.fixture

@@ -19,8 +19,7 @@ TEST = HEAD + (
 )
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     folder = tmp_path / "audiocaps"
     (folder / "dataset").mkdir(parents=True)
     for name, text in (("train", TRAIN), ("test", TEST)):
@@ -30,6 +29,9 @@ def official(tmp_path, write_audio):
     for name in ("eBcDeFgHiJK.wav", "12.wav"):
         write_audio(folder / "audio" / "test" / name)
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_captions_of_a_clip_are_together_and_each_naming_of_files_is_found(

@@ -15,8 +15,7 @@ HEAD = (
 SPEECH, MAN, DOG = "/m/09x0r", "/m/05zppz", "/m/0bt9lr"
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """Two lists in a folder of their own, and audio in PANNs' folders."""
     folder = tmp_path / "audioset"
     (folder / "metadata").mkdir(parents=True)
@@ -35,6 +34,9 @@ def official(tmp_path, write_audio):
     write_audio(folder / "audios" / "part00" / "Y-b_bbbbbbbb.flac")
     write_audio(folder / "audios" / "eval_segments" / "Yccccccccc_.wav")
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_segments_become_rows_with_published_names(official, tmp_path, read_rows):

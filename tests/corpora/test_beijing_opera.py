@@ -3,8 +3,7 @@ import pytest
 from pengi_plugin.corpora.beijing_opera import CLASSES, prepare_beijing_opera
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """Return the archive's folder with a stroke of each instrument."""
     folder = tmp_path / "beijing_opera_percussion_instrument_1.0"
     for number, instrument in enumerate(CLASSES, start=205971):
@@ -12,6 +11,9 @@ def official(tmp_path, write_audio):
     (folder / "205980__ajaysm__bangu-06.wav").write_text("")
     write_audio(folder / "205981__other__bangu-01.wav")
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_a_stroke_has_its_instrument_and_its_number(official, tmp_path, read_rows):

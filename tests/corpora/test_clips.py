@@ -6,8 +6,7 @@ from pengi_plugin.corpora.clips import prepare_clips
 from pengi_plugin.data.manifest import read_manifest
 
 
-@pytest.fixture
-def folder(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """Return a folder of audio, with a table as the notes of FindSounds have it."""
     folder = tmp_path / "clips"
     for name in ("a.wav", "deep/b.v2.flac", "c.ogg"):
@@ -17,6 +16,9 @@ def folder(tmp_path, write_audio):
         + b"b.v2.wav,A cat\r\na.wav,barks\r\nlost.wav,x\r\nc.ogg, \r\n"
     )
     return folder
+
+
+folder = pytest.fixture(build)
 
 
 def test_a_table_of_files_and_texts_is_enough(folder, tmp_path, read_rows, caplog):

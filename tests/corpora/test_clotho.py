@@ -17,8 +17,7 @@ def table(*names):
     return text.getvalue()
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     folder = tmp_path / "clotho"
     folder.mkdir()
     files = {
@@ -40,6 +39,9 @@ def official(tmp_path, write_audio):
     return folder
 
 
+official = pytest.fixture(build)
+
+
 def test_a_caption_is_a_row_in_training_and_all_five_are_in_the_test(
     official, tmp_path, read_rows
 ):
@@ -50,7 +52,7 @@ def test_a_caption_is_a_row_in_training_and_all_five_are_in_the_test(
         "wav": "{data_root}/development/121006_rain&amp;storm.wav",
         "duration": 0.05,
         "clip": "121006_rain&amp;storm",
-        "source": "freesound:7",
+        "source": "freesound:7 clotho:121006_rain_amp_storm",
         "task": "captioning",
         "caption": " Wind ",
         "references": CAPTIONS,
@@ -60,7 +62,7 @@ def test_a_caption_is_a_row_in_training_and_all_five_are_in_the_test(
     assert row["references"] == CAPTIONS
     (row,) = read_rows(tmp_path / "m", "test").values()
     assert row["wav"] == "{data_root}/evaluation/a, b (1).wav"
-    assert "source" not in row
+    assert row["source"] == "clotho:a_b_1_"
     left_out = (tmp_path / "m" / "left_out.csv").read_text()
     assert "lost,missing" in left_out
     assert "development/a, b (1).wav" in left_out
@@ -105,7 +107,9 @@ def test_the_real_first_rows_are_read(shared, tmp_path, write_audio, read_rows):
     assert (tmp_path / "m" / "left_out.csv").read_text() == "wav,reason\n"
     rows = read_rows(tmp_path / "m", "test")
     assert len(rows) == len(lines)
-    assert rows["Santa Motor_caption"]["source"] == "freesound:116638"
+    assert rows["Santa Motor_caption"]["source"] == (
+        "freesound:116638 clotho:santa_motor"
+    )
     assert rows["Santa Motor_caption"]["references"][1] == (
         "A person is using electric clippers to trim bushes."
     )

@@ -20,8 +20,7 @@ TEST = lines("b.wav", "Are there waves?", "yes", "no", "yes") + lines(
 )
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     folder = tmp_path / "ClothoAQA"
     folder.mkdir()
     (folder / "clotho_aqa_train.csv").write_text(HEAD + TRAIN)
@@ -37,6 +36,9 @@ def official(tmp_path, write_audio):
     return folder
 
 
+official = pytest.fixture(build)
+
+
 def test_each_answer_of_an_annotator_is_a_row_in_training(
     official, tmp_path, read_rows
 ):
@@ -50,7 +52,7 @@ def test_each_answer_of_an_annotator_is_a_row_in_training(
         "wav": "{data_root}/audio_files/rain&amp;wind.wav",
         "duration": 0.05,
         "clip": "rain&amp;wind",
-        "source": "freesound:17",
+        "source": "freesound:17 clotho:rain_amp_wind",
         "task": "question_answering",
         "question": "Is it dry?",
         "answer": "yes",
@@ -65,7 +67,7 @@ def test_each_answer_of_an_annotator_is_a_row_in_training(
     assert (word["agreement"], word["has_majority"]) == (1, False)
     geese = rows["Geese 18.44 05.10_question_1_3"]
     assert geese["wav"] == "{data_root}/audio_files/Geese 18_44 05.10.wav"
-    assert geese["source"] == "freesound:18"
+    assert geese["source"] == "freesound:18 clotho:geese_18_44_05_10"
 
 
 def test_each_question_is_a_row_with_the_majoritys_answer_in_the_test(
@@ -76,7 +78,7 @@ def test_each_question_is_a_row_with_the_majoritys_answer_in_the_test(
     found = [(row["question"], row["answer"]) for row in rows.values()]
     assert found == [("Are there waves?", "yes"), ("Is it clich\u00e9?", "yes")]
     assert list(rows) == ["b_question_1", "b_question_2"]
-    assert "source" not in rows["b_question_1"]
+    assert rows["b_question_1"]["source"] == "clotho:b"
 
 
 def test_clips_of_another_corpus_test_are_left_out_of_training_alone(

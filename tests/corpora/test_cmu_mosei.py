@@ -22,8 +22,7 @@ TABLE = """\
 """
 
 
-@pytest.fixture
-def whole(tmp_path):
+def build(tmp_path):
     """Return the official archive's whole videos, of 1 s each, and s3prl's table."""
     folder = tmp_path / "CMU_MOSEI"
     audio = folder / "Raw" / "Audio" / "Full" / "WAV_16000"
@@ -32,6 +31,9 @@ def whole(tmp_path):
         soundfile.write(audio / f"{name}.wav", np.arange(1000) / 1000, 1000)
     (folder / "CMU_MOSEI_Labels.csv").write_text(TABLE)
     return folder
+
+
+whole = pytest.fixture(build)
 
 
 def test_segments_are_cut_out_of_whole_videos(whole, tmp_path, read_rows):

@@ -13,8 +13,7 @@ TABLE = (
 )
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """Return the official archive of three videos; a segment is missing."""
     folder = tmp_path / "CMU_MOSI"
     audio = folder / "Raw" / "Audio" / "WAV_16000"
@@ -25,6 +24,9 @@ def official(tmp_path, write_audio):
     table = folder / "Raw" / "Labels" / "OpinionLevelSentiment.csv"
     table.write_bytes(TABLE.encode())
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_a_segment_has_the_sign_of_its_score(official, tmp_path, read_rows):

@@ -6,8 +6,7 @@ TRAIN = "{data_root}/CochlScene/CochlScene/Train"
 NAME = "SubwayStation_user0807_14976869_001"
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """The folder twice below the one given, and a file of a file manager."""
     root = tmp_path / "CochlScene" / "CochlScene"
     write_audio(root / "Train" / "SubwayStation" / f"{NAME}.wav")
@@ -15,6 +14,9 @@ def official(tmp_path, write_audio):
     write_audio(root / "Test" / "Cafe" / "Cafe_user0802_14892039_004.wav")
     (root / "Test" / "Cafe" / "._Cafe_user0802_14892039_004.wav").write_bytes(b"x")
     return tmp_path
+
+
+official = pytest.fixture(build)
 
 
 def test_folders_tell_the_split_and_the_scene(official, tmp_path, read_rows):

@@ -8,8 +8,7 @@ from pengi_plugin.data.preparation import read_table
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0a1b\nsize 12345\n"
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """Return the repository with four listed clips, of which one is missing."""
     folder = tmp_path / "CREMA-D"
     names = ["1001_DFA_ANG_XX", "1001_IEO_HAP_LO", "1040_ITH_SAD_XX", "1091_WSI_NEU_XX"]
@@ -21,6 +20,9 @@ def official(tmp_path, write_audio):
         ('"Stimulus_Number","Filename"\r\n' + "".join(lines)).encode()
     )
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_a_clip_has_the_emotion_that_was_acted(official, tmp_path, read_rows):

@@ -16,8 +16,7 @@ EVALUATION = (
 TESTING = "-b_bbbbbbb__0.000_9.500.wav\t0.000\t9.500\tCar\n"
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """Two lists with their line ends, clips with an added Y in two folders."""
     folder = tmp_path / "task4"
     truth = folder / "groundtruth_release"
@@ -28,6 +27,9 @@ def official(tmp_path, write_audio):
     write_audio(folder / "eval" / "YYaaaaaaaaa-_30.000_40.000.wav")
     write_audio(folder / "downloads" / "Y-b_bbbbbbb__0.000_9.500.wav")
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_lines_of_a_clip_become_a_row_and_names_keep_their_commas(

@@ -17,8 +17,7 @@ from pengi_plugin.corpora.esc50 import (
 COLUMNS = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
 
 
-@pytest.fixture
-def official(tmp_path):
+def build(tmp_path):
     """A folder in the official layout: 40 sources of two takes, folds 1 to 5."""
     folder = tmp_path / "ESC-50-master"
     (folder / "meta").mkdir(parents=True)
@@ -33,6 +32,9 @@ def official(tmp_path):
             soundfile.write(folder / "audio" / name, np.full(4000, 0.1), 800)
     write_meta(folder, lines)
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def write_meta(folder, lines, columns=COLUMNS):

@@ -33,8 +33,7 @@ genre_id,#tracks,parent,title,top_level
 """
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """Return the metadata and the folder of the large subset; a track is missing."""
     folder = tmp_path / "fma"
     (folder / "fma_metadata").mkdir(parents=True)
@@ -48,6 +47,9 @@ def official(tmp_path, write_audio):
         name = f"{number:06d}"
         write_audio(folder / "fma_large" / name[:3] / f"{name}.mp3", 0.5)
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_a_track_has_its_genres_with_the_roots_first(official, tmp_path, read_rows):

@@ -7,8 +7,7 @@ from pengi_plugin.corpora.freesound import prepare_freesound
 DESCRIPTION = "Rain &amp; wind.<br>\r\nMore at <a href='x'>http://x.org</a>"
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     folder = tmp_path / "freesound"
 
     def pair(name, number, texts, description="", tags=()):
@@ -24,6 +23,9 @@ def official(tmp_path, write_audio):
     write_audio(folder / "test" / "0" / "mnt" / "alone.flac")
     (folder / "train_1" / "0" / "mnt" / "1.flac").touch()
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def metadata(read_rows, folder, split):

@@ -12,8 +12,7 @@ DEV = (
 EVAL = "fname,labels,mids\n14,Bathtub_(filling_or_washing),/m/03dnzn\n"
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     folder = tmp_path / "FSD50K"
     (folder / "FSD50K.ground_truth").mkdir(parents=True)
     (folder / "FSD50K.ground_truth" / "dev.csv").write_text(DEV)
@@ -21,6 +20,9 @@ def official(tmp_path, write_audio):
     for name in ("dev_audio/11", "dev_audio/12", "eval_audio/14"):
         write_audio(folder / f"FSD50K.{name}.wav")
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_labels_have_the_ontologys_names_and_clips_their_splits(

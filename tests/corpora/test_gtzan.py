@@ -5,14 +5,16 @@ from pengi_plugin.corpora.gtzan import FILTERED, prepare_gtzan, read_lists
 CLIPS = ["blues.00000", "hiphop.00099", "jazz.00054", "rock.00007"]
 
 
-@pytest.fixture
-def original(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """Return a re-upload with three clips and a fourth that cannot be decoded."""
     folder = tmp_path / "Data"
     for name in CLIPS:
         write_audio(folder / "genres_original" / name.split(".")[0] / f"{name}.wav")
     (folder / "genres_original" / "jazz" / "jazz.00054.wav").write_text("no audio")
     return folder
+
+
+original = pytest.fixture(build)
 
 
 def test_a_clip_has_its_genre(original, tmp_path, read_rows):

@@ -3,8 +3,7 @@ import pytest
 from pengi_plugin.corpora.gtzan_music_speech import prepare_gtzan_music_speech
 
 
-@pytest.fixture
-def original(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """Return the folder as the archive unpacks, with a file name in both classes."""
     folder = tmp_path / "music_speech"
     for name in ("music_wav/bagpipe", "music_wav/allison", "speech_wav/allison"):
@@ -12,6 +11,9 @@ def original(tmp_path, write_audio):
     write_audio(folder / "other" / "noise.wav")
     (folder / "speech_wav" / "broken.wav").write_text("")
     return folder
+
+
+original = pytest.fixture(build)
 
 
 def test_a_clip_has_the_class_of_its_folder(original, tmp_path, read_rows):

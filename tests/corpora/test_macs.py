@@ -16,14 +16,16 @@ files:
 """
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     folder = tmp_path / "MACS"
     folder.mkdir()
     (folder / "MACS.yaml").write_text(CAPTIONS)
     tau = folder / "TAU-urban-acoustic-scenes-2019-development"
     write_audio(tau / "audio" / "airport-x-1-2-a.wav")
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_each_annotators_caption_is_a_row(official, tmp_path, read_rows):

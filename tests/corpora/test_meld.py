@@ -30,8 +30,7 @@ FOLDERS = {
 }
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """Return a folder as MELD.Raw unpacks, with sound beside the videos."""
     folder = tmp_path / "raw"
     for split, lines in TABLES.items():
@@ -44,6 +43,9 @@ def official(tmp_path, write_audio):
     write_audio(folder / "train" / "train_splits" / "dia309_utt0.wav")
     write_audio(folder / "test" / FOLDERS["test"] / "final_videos_testdia0_utt0.wav")
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_an_utterance_has_an_emotion_and_a_sentiment(official, tmp_path, read_rows):

@@ -22,14 +22,16 @@ def write_table(folder, text=TABLE):
     (folder / "Labels" / "labels_consensus.csv").write_text(text)
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """Return a folder as a release: all segments but the last have their file."""
     folder = tmp_path / "MSP-PODCAST-Publish-1.12"
     write_table(folder)
     for name, *_ in SEGMENTS[:-2]:
         write_audio(folder / "Audios" / name)
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_a_segment_has_the_emotion_that_most_heard(official, tmp_path, read_rows):

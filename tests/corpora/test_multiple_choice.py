@@ -11,8 +11,7 @@ from pengi_plugin.corpora.mmau import prepare_mmau
 from pengi_plugin.corpora.muchomusic import OPTIONS, prepare_muchomusic
 
 
-@pytest.fixture
-def mmau(tmp_path, write_audio):
+def build_mmau(tmp_path, write_audio):
     item = {
         "id": "3f-1",
         "audio_id": "./test-mini-audios/3f-1.wav",
@@ -35,6 +34,9 @@ def mmau(tmp_path, write_audio):
         write_audio(folder / "test-mini-audios" / f"{name}.wav")
     (folder / "mmau-test-mini.json").write_text(json.dumps(items))
     return folder
+
+
+mmau = pytest.fixture(build_mmau)
 
 
 def test_mmau_items_keep_their_choices_and_kinds(mmau, tmp_path, read_rows, caplog):

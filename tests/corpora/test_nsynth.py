@@ -38,8 +38,7 @@ def write_notes(folder, split, *notes):
     path.write_text(json.dumps({note["note_str"]: note for note in notes}))
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """Return a folder with a note to train on and one of two to test."""
     folder = tmp_path / "nsynth"
     write_notes(folder, "train", LEAD)
@@ -48,6 +47,9 @@ def official(tmp_path, write_audio):
         path = folder / f"nsynth-{split}" / "audio" / f"{row['note_str']}.wav"
         write_audio(path, 4.0, 800)
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_a_note_has_its_instrument_pitch_and_all_other_fields(

@@ -5,8 +5,7 @@ import pytest
 from pengi_plugin.corpora.ravdess import clip_of, names, prepare_ravdess
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """Return a copy with the tree in it twice, and a song beside the speech."""
     folder = tmp_path / "ravdess"
     for tree in ("", "audio_speech_actors_01-24/"):
@@ -14,6 +13,9 @@ def official(tmp_path, write_audio):
             write_audio(folder / f"{tree}Actor_12" / f"{name}.wav")
     write_audio(folder / "Actor_12" / "03-02-06-02-02-01-12.wav")
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_a_clip_has_what_its_name_says(official, tmp_path, read_rows):

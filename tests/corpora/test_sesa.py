@@ -5,8 +5,7 @@ import soundfile
 from pengi_plugin.corpora.sesa import CLASSES, prepare_sesa
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """The archive's folder; a name that is in both parts, a file of 8 bits."""
     folder = tmp_path / "data" / "SESA"
     write_audio(folder / "train" / "casual_000.wav")
@@ -15,6 +14,9 @@ def official(tmp_path, write_audio):
     path = folder / "test" / "gunshot_032.wav"
     soundfile.write(path, noise, 16000, subtype="PCM_U8")
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_the_test_files_have_the_class_of_their_name(official, tmp_path, read_rows):

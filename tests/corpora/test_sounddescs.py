@@ -11,8 +11,7 @@ def write_pickle(path, items):
     path.write_bytes(pickle.dumps(defaultdict(str, items), protocol=3))
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     folder = tmp_path / "sounddescs"
     write_pickle(
         folder / "sounddescs_data" / "descriptions.pkl",
@@ -31,6 +30,9 @@ def official(tmp_path, write_audio):
     write_audio(folder / "audios" / "07051146" / "07051146.wav")
     write_audio(folder / "audios" / "NHU05" / "NHU05.wav")
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_descriptions_are_metadata_and_ids_are_found_in_any_case(

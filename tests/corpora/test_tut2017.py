@@ -6,8 +6,7 @@ DEVELOPMENT = "audio/b020_90_100.wav\tbeach\tb020\r\naudio/a1_0_10.wav\thome\ta1
 EVALUATION = "audio/c7_0_10.wav\tcafe/restaurant\naudio/c8_0_10.wav\tcity_center\n"
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """Both parts; the evaluation's audio has other names than its list."""
     for part in ("development", "evaluation"):
         folder = tmp_path / f"TUT-acoustic-scenes-2017-{part}"
@@ -21,6 +20,9 @@ def official(tmp_path, write_audio):
     write_audio(evaluation / "audio" / "1.wav")
     write_audio(evaluation / "audio" / "c8_0_10.wav")
     return tmp_path
+
+
+official = pytest.fixture(build)
 
 
 def write_map(folder, first, second):

@@ -12,8 +12,7 @@ LINES = (
 )
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     """Three listed clips, one of them cut off, and a file manager's traces."""
     folder = tmp_path / "UrbanSound8K"
     (folder / "metadata").mkdir(parents=True)
@@ -25,6 +24,9 @@ def official(tmp_path, write_audio):
     (folder / "audio" / "fold5" / ".DS_Store").write_bytes(b"x")
     (folder / "audio" / "fold5" / "._100032-3-0-0.wav").write_bytes(b"x")
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_all_clips_are_for_the_test_with_their_folds(official, tmp_path, read_rows):

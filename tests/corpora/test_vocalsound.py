@@ -12,8 +12,7 @@ LISTS = {
 }
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     folder = tmp_path / "vs_release_16k" / "data"
     (folder / "datafiles").mkdir(parents=True)
     for name, wavs in LISTS.items():
@@ -21,6 +20,9 @@ def official(tmp_path, write_audio):
     for name in ("f0003_0_cough", "m0005_1_sneeze", "f0006_2_throatclearing"):
         write_audio(folder / "audio_16k" / f"{name}.wav")
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def write_list(folder, name, wavs):

@@ -31,8 +31,7 @@ ITEMS = {
 }
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     folder = tmp_path / "WavCaps"
     for name, items in ITEMS.items():
         path = folder / "json_files" / f"{name}_final.json"
@@ -47,6 +46,9 @@ def official(tmp_path, write_audio):
     ):
         write_audio(folder / f"{name}.flac")
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def add_lists(folder):

@@ -13,14 +13,16 @@ TABLE = (
 )
 
 
-@pytest.fixture
-def official(tmp_path, write_audio):
+def build(tmp_path, write_audio):
     folder = tmp_path / "WavText5K"
     folder.mkdir()
     (folder / "WavText5K.csv").write_bytes(TABLE.encode())
     for name in ("0100", "0101", "0102", "a b_0"):
         write_audio(folder / "Webcrawl" / "44100" / "audios" / f"{name}.wav")
     return folder
+
+
+official = pytest.fixture(build)
 
 
 def test_the_description_is_the_text_else_the_title(official, tmp_path, read_rows):

@@ -1,0 +1,328 @@
+"""Corpora that a YAML names in; those that are there, their rows and shares out."""
+
+import logging
+import zlib
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatch
+from functools import partial
+from pathlib import Path
+
+from pengi_plugin.data.manifest import (
+    SPLITS,
+    manifest_path,
+    read_manifest,
+    read_record,
+)
+from pengi_plugin.data.overlap import (
+    HeldOut,
+    count_overlaps,
+    find_overlaps,
+    overlap_table,
+    read_sources,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def chosen_corpora(hparams: Mapping) -> dict[str, dict]:
+    """Return the corpora that are to be trained on, with their manifest folders.
+
+    Arguments
+    ---------
+    hparams : dict
+        ``corpora`` is a mapping, name -> ``manifest_folder``, ``share`` and, if its
+        manifests are to be written, ``prepare`` (a function without arguments); one
+        whose ``source`` is null is left out. Or ``corpora`` names corpora of
+        ``known_corpora``, as a list or a text with commas; null: all that are found.
+
+    Returns
+    -------
+    corpora : dict
+        Name -> its entry.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a corpus that is named, or every one, is not there.
+    ValueError
+        If a name is unknown.
+    """
+    corpora = hparams["corpora"]
+    if isinstance(corpora, Mapping):
+        return {
+            name: corpus
+            for name, corpus in corpora.items()
+            if corpus.get("source", name) is not None
+        }
+    known = hparams["known_corpora"]
+    names = split_names(corpora)
+    unknown = sorted(set(names) - set(known))
+    if unknown:
+        raise ValueError(f"corpora names {unknown}; known_corpora has {[*known]}.")
+    found = find_corpora(known, hparams["data_root"], hparams["data_folder"])
+    absent = [name for name in names or known if name not in found]
+    if absent and (names or len(absent) == len(known)):
+        looked_for = [folder for n in absent for folder in known[n].get("folders", ())]
+        raise FileNotFoundError(
+            f"{', '.join(absent)}: not found. data_root is {hparams['data_root']}, its "
+            f"folders are compared with {looked_for} of known_corpora. Give the folder "
+            "that holds the corpora by --data_root, or manifests of your own by "
+            "--manifest_folder."
+        )
+    return {name: entry for name, entry in found.items() if name in (names or known)}
+
+
+def split_names(names: str | Iterable[str] | None) -> list[str]:
+    """Return the names of a list or of a text with commas.
+
+    Example
+    -------
+    >>> split_names("clotho, macs"), split_names(None)
+    (['clotho', 'macs'], [])
+    """
+    names = names.split(",") if isinstance(names, str) else names or ()
+    return [name.strip() for name in names]
+
+
+def find_corpora(
+    known: Mapping[str, Mapping], data_root: str | None, data_folder: str
+) -> dict[str, dict]:
+    """Return the known corpora that are there.
+
+    Arguments
+    ---------
+    known : dict
+        Name -> ``manifest_folder`` (null: absent); or ``folders``, names or patterns of
+        the corpus' folder in any case, and ``prepare``, a function of that folder and
+        of the one where the manifests go.
+    data_root : str
+        Holds the corpora's folders; None: no such corpus is there.
+    data_folder : str
+        Where a folder of manifests is made for each corpus.
+
+    Returns
+    -------
+    found : dict
+        Name -> its entry, with ``manifest_folder`` and ``prepare`` without arguments.
+
+    Raises
+    ------
+    FileNotFoundError
+        If ``data_root`` is no folder.
+    """
+    folders = []
+    if data_root is not None:
+        if not Path(data_root).is_dir():
+            raise FileNotFoundError(f"data_root is {data_root}, which is no folder.")
+        folders = sorted(path for path in Path(data_root).iterdir() if path.is_dir())
+    found = {}
+    for name, entry in known.items():
+        if "manifest_folder" in entry:
+            if entry["manifest_folder"] is not None:
+                found[name] = {**entry}
+            continue
+        folder = next(
+            (
+                path
+                for pattern in entry["folders"]
+                for path in folders
+                if fnmatch(path.name.casefold(), pattern.casefold())
+            ),
+            None,
+        )
+        if folder is not None:
+            manifests = str(Path(data_folder, name))
+            prepare = partial(entry["prepare"], str(folder), manifests)
+            found[name] = {**entry, "prepare": prepare, "manifest_folder": manifests}
+    return found
+
+
+def read_splits(name: str, folder: str) -> dict[str, dict]:
+    """Read the manifests of a corpus; a split that it does not have is empty.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no manifest of the training split, or one is gone.
+    """
+    recorded = read_record(folder).get("splits", ())
+    rows = {}
+    for split in SPLITS:
+        there = [(Path(folder) / f"{split}.{kind}") for kind in ("json", "csv")]
+        if split == "train" or split in recorded or any(p.is_file() for p in there):
+            rows[split] = read_manifest(manifest_path(folder, split), name)
+        else:
+            logger.warning("The corpus %s has no %s split.", name, split)
+            rows[split] = {}
+    return rows
+
+
+def leave_out_test_clips(
+    rows: dict[str, dict],
+    test_sets: Iterable[tuple[str, Mapping]] = (),
+    keep: bool = False,
+) -> None:
+    """Remove the training rows that hold recordings of test sets, and log how many.
+
+    Arguments
+    ---------
+    rows : dict
+        Split -> ID -> row; those of ``train`` are compared with those of ``test``.
+    test_sets : iterable of (str, dict)
+        Further ones: name and rows.
+    keep : bool
+        Whether they are counted and stay.
+
+    Raises
+    ------
+    ValueError
+        If all training rows of a corpus would be removed.
+    """
+    held_out = HeldOut()
+    for row in rows["test"].values():
+        held_out.add([row], row["corpus"])
+    for name, some in test_sets:
+        held_out.add(some.values(), name)
+    train = rows["train"]
+    overlaps = find_overlaps(train, held_out)
+    if not overlaps:
+        logger.info("No training row holds a recording of a test set.")
+        return
+    table = overlap_table(
+        count_overlaps(train, overlaps), "rows kept" if keep else "rows left out"
+    )
+    logger.warning(
+        "%d of %d training rows hold recordings of test sets and are %s:\n%s",
+        *(len(overlaps), len(train)),
+        "kept (keep_overlaps)" if keep else "left out",
+        "\n".join(table),
+    )
+    if keep:
+        return
+    kept = {row_id: row for row_id, row in train.items() if row_id not in overlaps}
+    corpora = {row["corpus"] for row in train.values()}
+    emptied = sorted(corpora - {row["corpus"] for row in kept.values()})
+    if emptied:
+        raise ValueError(
+            f"All training rows of {', '.join(emptied)} hold recordings of test sets. "
+            "Leave the corpus out of corpora or the test set out of held_out, or train "
+            "on test clips by keep_overlaps: True."
+        )
+    rows["train"] = kept
+
+
+def hold_out_valid(rows: dict[str, dict], share: float) -> None:
+    """Move a share of the training clips to validation if there is no row for it.
+
+    A recording is moved if a checksum of its source, or else of its name, is among the
+    lowest ``share`` of all possible ones: all clips of a source stay together, and the
+    same ones are moved on every machine and in any order of the rows.
+
+    Raises
+    ------
+    ValueError
+        If nothing would be left for one of the two.
+    """
+    if rows["valid"]:
+        return
+    checksums = {
+        row_id: zlib.crc32(recording_of(row).encode())
+        for row_id, row in rows["train"].items()
+    }
+    moved = {row_id for row_id, n in checksums.items() if n < share * 2**32}
+    if not moved or len(moved) == len(checksums):
+        raise ValueError(
+            f"There are no validation rows, and valid_share={share:g} of the "
+            f"{len(checksums)} training rows is {len(moved)}. Add valid.json to a "
+            "corpus, or change valid_share."
+        )
+    rows["valid"] = {row_id: rows["train"].pop(row_id) for row_id in sorted(moved)}
+    logger.warning(
+        "No corpus has validation rows: %d of %d training rows validate instead "
+        "(valid_share=%g, by a checksum of the recording).",
+        *(len(moved), len(checksums), share),
+    )
+
+
+def recording_of(row: Mapping) -> str:
+    """Return what a row's recording is called, wherever its file lies.
+
+    Example
+    -------
+    >>> recording_of({"source": "youtube:ab:30"}), recording_of({"wav": "/x/a.wav"})
+    ('youtube:ab', 'a.wav')
+    """
+    sources = read_sources(row.get("source") or "")
+    return sources[0].recording if sources else Path(row["wav"]).name
+
+
+def settle_shares(
+    corpora: Mapping[str, Mapping], rows: Mapping[str, Mapping], exponent: float
+) -> dict[str, dict]:
+    """Return the corpora that have training rows, each with its ``share``.
+
+    Arguments
+    ---------
+    corpora : dict
+        Name -> entry; with ``share`` in all of them or in none.
+    rows : dict
+        ID -> training row.
+    exponent : float
+        A share that is not given is the number of clips to this power: 1 gives every
+        clip, 0 every corpus the same chance.
+
+    Returns
+    -------
+    corpora : dict
+        Name -> entry, with ``share``, ``clips`` and ``pairs``.
+
+    Raises
+    ------
+    ValueError
+        If some have a share and others have none.
+    """
+    without = [name for name, corpus in corpora.items() if "share" not in corpus]
+    if without and len(without) < len(corpora):
+        raise ValueError(
+            f"The corpora {without} have no share, others have one; give all of them a "
+            "share, or none."
+        )
+    clips = {name: set() for name in corpora}
+    pairs = dict.fromkeys(corpora, 0)
+    for row in rows.values():
+        clips[row["corpus"]].add(row["wav"])
+        pairs[row["corpus"]] += 1
+    return {
+        name: {
+            **corpus,
+            "share": corpus.get("share", len(clips[name]) ** exponent),
+            "clips": len(clips[name]),
+            "pairs": pairs[name],
+        }
+        for name, corpus in corpora.items()
+        if pairs[name]
+    }
+
+
+def mixture_table(corpora: Mapping[str, Mapping], known: Iterable[str]) -> list[str]:
+    """Return a line for each known corpus: training clips, pairs, share.
+
+    Example
+    -------
+    >>> corpora = {"macs": {"clips": 10, "pairs": 50, "share": 1.5}}
+    >>> print(*mixture_table(corpora, ["clotho", "macs"]), sep="\\n")
+    corpus  clips      pairs  share
+    clotho  not found
+    macs    10         50     100.00 %
+    """
+    total = sum(corpus["share"] for corpus in corpora.values())
+    lines = [("corpus", "clips", "pairs", "share")]
+    for name in dict.fromkeys([*known, *corpora]):
+        if name in corpora:
+            corpus = corpora[name]
+            share = f"{corpus['share'] / total:.2%}".replace("%", " %")
+            lines.append((name, f"{corpus['clips']:,}", f"{corpus['pairs']:,}", share))
+        else:
+            lines.append((name, "not found", "", ""))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
