@@ -10,7 +10,8 @@ other folders, NSynth, FMA and MELD): scores are not zero-shot. The chat part ne
 language model as a judge and is not read.
 
 Not seen: the list itself; its keys are from the authors' code. Certain, from their
-documentation: folders and counts (TUT2017 has 488 questions in one copy).
+documentation: folders and counts (TUT2017 has 488 questions in one copy). From memory:
+the authors and title of the citation.
 """
 
 import json

@@ -9,8 +9,8 @@ the emotion that was acted (not the one that viewers saw, which ``processedResul
 holds); fields: ``actor``, ``sentence``, ``level`` (LO, MD, HI, or XX: not specified).
 There is no official split: all clips are ``test``.
 
-From memory: 1076_MTI_SAD_XX is silent; old copies hold 1040_ITH_SAD_X, which is taken
-for 1040_ITH_SAD_XX.
+From memory: the hours; 1076_MTI_SAD_XX is silent; old copies hold 1040_ITH_SAD_X, which
+is taken for 1040_ITH_SAD_XX.
 
 Reference: H. Cao et al., *CREMA-D: Crowd-Sourced Emotional Multimodal Actors Dataset*,
 IEEE TAFFC 2014. Home: https://github.com/CheyneyComputerScience/CREMA-D

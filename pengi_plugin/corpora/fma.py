@@ -15,7 +15,7 @@ breaks; a subset contains the smaller ones; tracks without any genre have no row
 MP3 files hold no audio (099134, 108925 and 133297 of ``small``) or are short.
 
 Certain, from the published files: the tables' form and the genres. From memory: the
-clips per split (their sums are the published sizes).
+hours, and the clips per split (their sums are the published sizes).
 
 Reference: M. Defferrard et al., *FMA: A Dataset for Music Analysis*, ISMIR 2017.
 Home: https://github.com/mdeff/fma

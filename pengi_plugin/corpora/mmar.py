@@ -5,7 +5,8 @@ their IDs anywhere in the folder. ``kind`` is the modality, as ``mix-sound-speec
 rubrics, which a language model would have to judge, are not read. ``language`` may be
 missing.
 
-Certain, from the published file: all of this. From memory: the licence.
+Certain, from the published file: all of this. From memory: the licence,
+and the authors and title of the citation.
 """
 
 import json

@@ -10,6 +10,7 @@ speech. Some recordings are of corpora that Pengi trains on (AudioSet, Clotho, M
 FMA): scores are not zero-shot.
 
 Certain, from the published file: all of this. From the data card, in part: the lengths.
+From memory: the authors and title of the citation.
 """
 
 import ast

@@ -11,7 +11,8 @@ drawn once from ``seed`` and kept in the manifest. ``kind`` says whether a quest
 of musical knowledge, reasoning or both.
 
 Certain, from the authors' code: columns and names of MusicCaps' files. Not seen: the
-CSV. From memory: that a file of Song Describer is named after the track.
+CSV. From memory: that a file of Song Describer is named after the track, and the
+authors and title of the citation.
 """
 
 import random

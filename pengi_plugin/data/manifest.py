@@ -11,6 +11,7 @@ Other relative paths are relative to the manifest.
 import csv
 import hashlib
 import io
+import itertools
 import json
 import logging
 import math
@@ -26,7 +27,7 @@ from tqdm import tqdm
 
 from pengi_plugin.data.audio import MAX_LENGTH, Recording
 from pengi_plugin.data.table import read_table
-from pengi_plugin.storage.atomic import write_file
+from pengi_plugin.storage.atomic import new_file, write_file
 
 logger = logging.getLogger(__name__)
 
@@ -358,7 +359,7 @@ def file_state(path: str | Path) -> list[int] | None:
 
 def write_manifests(
     folder: str | Path,
-    splits: Mapping[str, Mapping[str, Mapping]],
+    splits: Mapping[str, Mapping[str, Mapping] | Iterable[tuple[str, Mapping]]],
     data_root: str | Path,
     arguments: Mapping,
     left_out: Mapping[str, str],
@@ -370,7 +371,8 @@ def write_manifests(
     folder : str
         Where to; made if it is not there.
     splits : dict
-        Those of ``train``, ``valid`` and ``test`` that the corpus has -> ID -> row.
+        Those of ``train``, ``valid`` and ``test`` that the corpus has -> ID -> row;
+        or -> pairs of ID and row, which need not all be in memory.
     data_root : str
         What ``{data_root}`` in the rows' ``wav`` stands for.
     arguments : dict
@@ -398,15 +400,23 @@ def write_manifests(
             "%d files are left out, for instance %s (%s); all of them: %s.",
             *(len(left_out), path, reason, folder / LEFT_OUT),
         )
+    pairs = {
+        split: iter(rows.items() if isinstance(rows, Mapping) else rows)
+        for split, rows in splits.items()
+    }
     first = "train" if "train" in splits else next(iter(splits))
-    if not splits[first]:
+    row = next(pairs[first], None)
+    if row is None:
         use = "training" if first == "train" else f"the {first} split"
         raise ValueError(
             f"No clip under {data_root} can be used for {use}; see "
             f"{folder / LEFT_OUT} for the reasons."
         )
-    for split, rows in splits.items():
-        write_file(folder / f"{split}.json", json.dumps(rows, indent=1))
+    pairs[first] = itertools.chain([row], pairs[first])
+    sizes = {
+        split: _write_rows(folder / f"{split}.json", rows)
+        for split, rows in pairs.items()
+    }
     record = {
         "data_root": str(Path(data_root).resolve()),
         "arguments": arguments,
@@ -414,8 +424,20 @@ def write_manifests(
         **left_out_state(left_out, data_root),
     }
     write_file(folder / RECORD, json.dumps(record, indent=1))
-    sizes = ", ".join(f"{len(rows)} {split}" for split, rows in splits.items())
-    logger.info("Wrote %s: %s rows.", folder, sizes)
+    written = ", ".join(f"{n} {split}" for split, n in sizes.items())
+    logger.info("Wrote %s: %s rows.", folder, written)
+
+
+def _write_rows(path: Path, rows: Iterable[tuple[str, Mapping]]) -> int:
+    """Write a manifest row by row, as ``json.dumps(..., indent=1)``; count them."""
+    n_row = 0
+    with new_file(path) as unfinished, unfinished.open("w", encoding="utf-8") as file:
+        for row_id, row in rows:
+            file.write(",\n" if n_row else "{\n")
+            file.write(json.dumps({row_id: row}, indent=1)[2:-2])
+            n_row += 1
+        file.write("\n}" if n_row else "{}")
+    return n_row
 
 
 #: What every row must have, besides its task's fields.

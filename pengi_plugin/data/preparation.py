@@ -10,7 +10,7 @@ import io
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,7 +81,7 @@ class Corpus:
         return any(word in self.licence.lower() for word in RESTRICTIONS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One clip of a corpus and the rows about it.
 
@@ -347,28 +347,40 @@ def write_corpus(
     paths = list(dict.fromkeys(clip.path for clip in clips if clip.path is not None))
     checked = check_many(paths, seconds)
     there = {clip.split for clip in clips if clip.path is not None}
-    splits = {split: {} for split in SPLITS if split in corpus.clips}
+    splits = [split for split in SPLITS if split in corpus.clips]
     if there and "train" in splits and "train" not in there:
         logger.warning(
             "%s: no audio file for training was found; there will be no train.json.",
             corpus.title,
         )
-        splits = {split: {} for split in splits if split in there}
+        splits = [split for split in splits if split in there]
     n_used, left_out = Counter(), {}
     for clip in clips:
-        duration, reason = checked[clip.path] if clip.path else (0.0, "missing")
+        reason = checked[clip.path][1] if clip.path else "missing"
         if reason:
             left_out[str(clip.path or clip.name)] = reason
             continue
         n_used[clip.split] += 1
+    report(corpus, Counter(clip.split for clip in clips), n_used, left_out)
+    # Rows are made when they are written, so that they are never all in memory.
+    rows = {split: _rows_of(clips, split, checked, data_folder) for split in splits}
+    write_manifests(manifest_folder, rows, data_folder, arguments, left_out)
+
+
+def _rows_of(
+    clips: list[Clip], split: str, checked: Mapping, data_folder: str | Path
+) -> Iterator[tuple[str, dict]]:
+    """Yield ID and row of the clips of a split that can be used."""
+    for clip in clips:
+        duration, reason = checked[clip.path] if clip.path else (0.0, "missing")
+        if reason or clip.split != split:
+            continue
         common = {"wav": _in_manifest(clip.path, data_folder), "duration": duration}
         common |= {"clip": clip.name, **clip.fields}
         if clip.source:
             common["source"] = clip.source
         for name, row in clip.rows.items():
-            splits[clip.split][f"{clip.name}_{name}"] = {**common, **row}
-    report(corpus, Counter(clip.split for clip in clips), n_used, left_out)
-    write_manifests(manifest_folder, splits, data_folder, arguments, left_out)
+            yield f"{clip.name}_{name}", {**common, **row}
 
 
 def check_many(

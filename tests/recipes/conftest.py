@@ -146,7 +146,7 @@ def make_arguments(tones, root, tmp_path_factory):
         if folder is tones and tree["keep_tasks"]:
             folder = tmp_path_factory.mktemp("tones")
             write_tones(folder, tree["keep_tasks"])
-        corpora = {corpus: {"source": None} for corpus in tree["corpora"]}
+        corpora = {corpus: {"source": None} for corpus in tree["corpora"] or {}}
         corpora["tones"] = {"manifest_folder": str(folder), "share": 1.0}
         placeholders = [key for key, value in tree.items() if is_placeholder(value)]
         options = {

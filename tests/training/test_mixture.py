@@ -1,0 +1,210 @@
+"""Which corpora a YAML trains on, with which shares, and without which rows."""
+
+import json
+import logging
+import re
+
+import pytest
+
+from pengi_plugin.training.identity import check_same_run
+from pengi_plugin.training.mixture import (
+    chosen_corpora,
+    find_corpora,
+    hold_out_valid,
+    leave_out_test_clips,
+    read_splits,
+    recording_of,
+    settle_shares,
+)
+from pengi_plugin.training.run import describe, prepare
+
+PREPARED = []
+
+
+def note(data_folder, manifest_folder):
+    """Stand in for the preparation of a corpus."""
+    PREPARED.append((data_folder, manifest_folder))
+
+
+@pytest.fixture
+def hparams(tmp_path):
+    """Two known corpora, of which one is there, and clips of the user's own."""
+    for name in ("CLOTHO_v2.1", "other"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    return {
+        "corpora": None,
+        "data_root": str(tmp_path / "data"),
+        "data_folder": str(tmp_path / "m"),
+        "known_corpora": {
+            "clotho": {"folders": ["Clotho", "Clotho_v2*"], "prepare": note},
+            "macs": {"folders": ["MACS"], "prepare": note},
+            "clips": {"manifest_folder": None},
+        },
+    }
+
+
+def test_corpora_are_found_by_folder_names_in_any_case(hparams, tmp_path):
+    corpora = chosen_corpora(hparams)
+    assert list(corpora) == ["clotho"]
+    assert corpora["clotho"]["manifest_folder"] == str(tmp_path / "m" / "clotho")
+    PREPARED.clear()
+    corpora["clotho"]["prepare"]()
+    (folders,) = PREPARED
+    assert folders == (
+        str(tmp_path / "data" / "CLOTHO_v2.1"),
+        str(tmp_path / "m" / "clotho"),
+    )
+    hparams["known_corpora"]["clips"]["manifest_folder"] = "mine"
+    assert list(chosen_corpora(hparams)) == ["clotho", "clips"]
+    for names in ("clips", ["clips"]):
+        assert list(chosen_corpora({**hparams, "corpora": names})) == ["clips"]
+
+
+def test_a_corpus_that_is_named_or_all_that_are_absent_are_an_error(hparams, tmp_path):
+    with pytest.raises(ValueError, match=r"corpora names \['clotto'\]; known"):
+        chosen_corpora({**hparams, "corpora": "clotto, macs"})
+    with pytest.raises(FileNotFoundError, match=r"^macs: not found\. .*\['MACS'\]"):
+        chosen_corpora({**hparams, "corpora": "clotho,macs"})
+    with pytest.raises(FileNotFoundError, match="clotho, macs, clips: not found"):
+        chosen_corpora({**hparams, "data_root": None})
+    with pytest.raises(FileNotFoundError, match="data_root is /no/such, which is no"):
+        find_corpora(hparams["known_corpora"], "/no/such", "m")
+
+
+def test_a_mapping_of_corpora_is_taken_as_it_stands():
+    corpora = {"a": {"manifest_folder": "m"}, "b": {"source": None}}
+    assert chosen_corpora({"corpora": corpora}) == {"a": corpora["a"]}
+
+
+def rows_of(corpus, n, first=0, seconds=1.0, **fields):
+    return {
+        f"{corpus}/{i}": {"wav": f"{corpus}{i}.wav", "duration": seconds}
+        | {"corpus": corpus, "task": "x"}
+        | {key: value.format(i) for key, value in fields.items()}
+        for i in range(first, first + n)
+    }
+
+
+def test_training_rows_of_test_recordings_go_and_are_counted(caplog):
+    train = rows_of("a", 4, source="freesound:{}") | rows_of("b", 2, source="bbc:{}")
+    rows = {"train": dict(train), "test": rows_of("c", 2, 1, source="freesound:{}")}
+    sets = [("bbc set", rows_of("d", 1, 1, source="bbc:{}"))]
+    kept = {"train": dict(train), "test": rows["test"]}
+    leave_out_test_clips(kept, sets, keep=True)
+    assert "a                c         2" in caplog.text
+    assert "3 of 6 training rows" in caplog.text
+    assert "are kept" in caplog.text
+    caplog.clear()
+    leave_out_test_clips(rows, sets)
+    assert list(rows["train"]) == ["a/0", "a/3", "b/0"]
+    assert kept["train"] == train
+    assert "3 of 6 training rows" in caplog.text
+    assert "are left out" in caplog.text
+    assert "b                bbc set   1" in caplog.text
+    assert describe(rows)["train rows"] != describe(kept)["train rows"]
+    everything = [("all", rows_of("e", 4, source="freesound:{}"))]
+    with pytest.raises(ValueError, match=r"All training rows of a hold recordings"):
+        leave_out_test_clips({"train": train, "test": {}}, everything)
+
+
+def test_validation_is_held_out_by_recording_where_there_is_none(caplog):
+    train = rows_of("a", 400, source="freesound:{}:1")
+    train |= {f"{key}_again": row for key, row in train.items()}
+    rows = {"train": dict(train), "valid": {}}
+    hold_out_valid(rows, 0.1)
+    assert rows["train"].keys() | rows["valid"].keys() == train.keys()
+    assert not rows["train"].keys() & rows["valid"].keys()
+    assert 0.05 < len(rows["valid"]) / len(train) < 0.2
+    split = {key.removesuffix("_again") for key in rows["valid"]}
+    assert len(rows["valid"]) == 2 * len(split)
+    assert "No corpus has validation rows" in caplog.text
+    backwards = {"train": dict(reversed(train.items())), "valid": {}}
+    hold_out_valid(backwards, 0.1)
+    assert backwards["valid"] == rows["valid"]
+
+    given = {"train": dict(train), "valid": {"a/1": train["a/1"]}}
+    hold_out_valid(given, 0.1)
+    assert (len(given["train"]), len(given["valid"])) == (800, 1)
+    for share in (0.0, 1.0):
+        with pytest.raises(ValueError, match=f"valid_share={share:g} of the 800"):
+            hold_out_valid({"train": dict(train), "valid": {}}, share)
+
+
+def test_a_recording_without_source_is_known_by_its_files_name():
+    assert recording_of({"wav": "/here/a.wav"}) == recording_of({"wav": "/b/a.wav"})
+
+
+def test_shares_are_the_number_of_clips_to_a_power():
+    rows = rows_of("a", 100) | rows_of("b", 25)
+    rows["a/again"] = rows["a/1"]
+    corpora = {name: {"manifest_folder": name} for name in "abc"}
+    found = settle_shares(corpora, rows, 0.5)
+    assert found["a"] == {
+        "manifest_folder": "a",
+        "share": 10.0,
+        "clips": 100,
+        "pairs": 101,
+    }
+    assert found["b"]["share"] == 5.0
+    assert "c" not in found
+    assert settle_shares(corpora, rows, 0)["a"]["share"] == 1
+    given = {name: {"share": 0.3} for name in "ab"}
+    assert settle_shares(given, rows, 0.5)["a"]["share"] == 0.3
+    with pytest.raises(ValueError, match=r"The corpora \['b'\] have no share"):
+        settle_shares({"a": {"share": 1.0}, "b": {}}, rows, 0.5)
+
+
+def write(folder, split, rows):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{split}.json").write_text(json.dumps(rows))
+
+
+def test_only_the_training_split_must_be_there(tmp_path, caplog):
+    write(tmp_path, "train", rows_of("a", 1))
+    rows = read_splits("a", str(tmp_path))
+    assert {split: len(some) for split, some in rows.items()} == {
+        **{"train": 1, "valid": 0, "test": 0}
+    }
+    assert "The corpus a has no valid split" in caplog.text
+    (tmp_path / "prepared.json").write_text('{"splits": ["train", "test"]}')
+    with pytest.raises(FileNotFoundError, match=r"no test\.json or test\.csv"):
+        read_splits("a", str(tmp_path))
+    (tmp_path / "train.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"no train\.json or train\.csv"):
+        read_splits("a", str(tmp_path))
+
+
+def test_a_run_leaves_out_its_own_tests_and_those_that_it_names(tmp_path, caplog):
+    write(tmp_path / "a", "train", rows_of("x", 6, source="freesound:{}"))
+    write(tmp_path / "a", "valid", rows_of("x", 1, 100))
+    write(tmp_path / "a", "test", rows_of("y", 1, source="freesound:{}"))
+    write(tmp_path / "esc50", "train", rows_of("z", 1, 1, source="freesound:{}"))
+    write(tmp_path / "m" / "known", "test", rows_of("z", 1, 2, source="freesound:{}"))
+    write(tmp_path / "m" / "known", "train", rows_of("z", 9, source="freesound:{}"))
+    hparams = {
+        "corpora": {"a": {"manifest_folder": str(tmp_path / "a")}},
+        "known_corpora": {"known": {"folders": ["known"], "prepare": note}},
+        "held_out_corpora": {},
+        "held_out": [str(tmp_path / "esc50")],
+        "data_root": None,
+        "data_folder": str(tmp_path / "m"),
+        "keep_overlaps": False,
+        "valid_share": 0.01,
+        "share_exponent": 0.5,
+    }
+    with caplog.at_level(logging.INFO):
+        rows = prepare(given := {**hparams})
+    sources = [row["source"] for row in rows["train"].values()]
+    assert sources == ["freesound:3", "freesound:4", "freesound:5"]
+    for name in ("a", "esc50", "known"):
+        assert re.search(rf"^a +{name} +1$", caplog.text, re.MULTILINE)
+    assert re.search(r"^known +not found$", caplog.text, re.MULTILINE)
+    assert re.search(r"^a +3 +3 +100\.00 %$", caplog.text, re.MULTILINE)
+    assert given["corpora"]["a"]["share"] == 3**0.5
+
+    check_same_run(tmp_path / "run", "rows", describe(rows))
+    (tmp_path / "run" / "CKPT+1").mkdir()
+    kept = prepare({**hparams, "keep_overlaps": True})
+    assert len(kept["train"]) == 6
+    with pytest.raises(ValueError, match=r"train rows: '3 .* then, '6 .* now"):
+        check_same_run(tmp_path / "run", "rows", describe(kept))
