@@ -9,6 +9,8 @@ from tests.recipes.conftest import recipe_main
 
 #: Sets of the benchmark that need what is not built here: hours, or other folders.
 OTHERS = ("general_midi", "mmar", "muchomusic", "air_bench")
+#: The only test note that is built has no qualities, and a mean over none is an error.
+WITHOUT_ROWS = {"nsynth_qualities"}
 
 
 @pytest.mark.slow
@@ -34,6 +36,9 @@ def test_all_corpora_are_found_trained_on_and_scored(
     for name in TRAINING:
         assert re.search(rf"^{name} +\d+ +\d+ +\d+\.\d+ %$", log, re.MULTILINE), name
     assert re.search(r"^clips +not found$", log, re.MULTILINE)
+    # A clip of the BBC is in both as they are built, and no other in two corpora.
+    assert "1 of 53 training rows hold recordings of test sets and are left out" in log
+    assert re.search(r"^wavcaps +sounddescs +1$", log, re.MULTILINE)
     assert re.search(r"train loss: \d", (output / "train_log.txt").read_text())
 
     trees |= build_tree(tmp_path / "tests", TESTING)
@@ -57,7 +62,7 @@ def test_all_corpora_are_found_trained_on_and_scored(
             *("--tasks", *scored_sets(root)),
         ]
     )
-    failed = {line["task"]: line["note"] for line in table if line["score"] is None}
+    failed = {line["set"]: line["note"] for line in table if line["score"] is None}
     assert failed == {}
 
 
@@ -69,4 +74,4 @@ def scored_sets(root):
     for path in sorted((root / "hparams" / "benchmark").glob("*.yaml")):
         if path.stem not in OTHERS:
             names += read_tree(path)["sets"]
-    return names
+    return [name for name in names if name not in WITHOUT_ROWS]
