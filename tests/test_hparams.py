@@ -131,13 +131,15 @@ def test_a_training_yaml_builds_what_a_training_needs(root, name, tmp_path):
     rates = [schedule(optimizer)[1] for _ in range(hparams["n_warmup"])]
     assert rates[-1] == optimizer.param_groups[0]["lr"] == hparams["lr"]
     assert hparams["train_dataloader_opts"]["batch_size"] == hparams["batch_size"]
-    corpora = hparams["corpora"] or hparams["known_corpora"]
+    corpora = (hparams["corpora"] or {}).values()
+    assert all(corpus["share"] > 0 for corpus in corpora)
+    known = (hparams["known_corpora"] | hparams["held_out_corpora"]).values()
     assert all(
-        callable(corpus["prepare"])
-        or (corpus["manifest_folder"] and corpus["share"] > 0)
-        for name, corpus in corpora.items()
-        if name != "clips"
+        callable(corpus["prepare"]) and corpus["folders"]
+        for corpus in known
+        if "manifest_folder" not in corpus
     )
+    assert corpora or known
     if kind == "clap":
         assert all(
             callable(entry["protocol"]) for entry in hparams["test_sets"].values()

@@ -198,12 +198,17 @@ def prepare(hparams: dict) -> dict[str, dict]:
     A run that goes on keeps its manifests, although audio files have come or gone
     since it started: what cannot be read is replaced, see ``max_unreadable_share``.
 
+    Training rows with recordings of test sets are left out (``keep_overlaps``: they are
+    counted and stay). Test sets are the corpora's own, those that ``held_out`` names,
+    and those of ``held_out_corpora`` that are in ``data_root``. Without validation
+    rows, ``valid_share`` of the training clips are taken. Prints the mixture.
+
     Arguments
     ---------
     hparams : dict
-        See ``training.mixture.chosen_corpora``. Its ``corpora`` is replaced by the
-        corpora that have training rows, with their shares.
-        ``save_folder`` is where checkpoints are, and ``keep_tasks`` the tasks to keep.
+        ``save_folder`` is where checkpoints are; of ``corpora`` see
+        ``training.mixture.chosen_corpora``. It is replaced by the corpora that have
+        training rows, with their shares.
 
     Returns
     -------
@@ -224,11 +229,11 @@ def prepare(hparams: dict) -> dict[str, dict]:
             f"`source: null`. Say where one of {sorted(hparams['corpora'])} is; the "
             "YAML names the option for each."
         )
-    rows = keep_tasks(rows, hparams.get("keep_tasks"))
     own = [corpus["manifest_folder"] for corpus in corpora.values()]
     others = [*hparams["held_out"], *prepare_held_out(hparams, corpora)]
     test_sets = read_held_out(others, own)
     leave_out_test_clips(rows, test_sets, hparams["keep_overlaps"])
+    rows = keep_tasks(rows, hparams.get("keep_tasks"))
     hold_out_valid(rows, hparams["valid_share"])
     corpora = settle_shares(corpora, rows["train"], hparams["share_exponent"])
     table = mixture_table(corpora, hparams["known_corpora"])
@@ -280,7 +285,8 @@ def prepare_held_out(hparams: Mapping, corpora: Iterable[str]) -> list[str]:
     folder = hparams["data_folder"]
     found = find_corpora(hparams["held_out_corpora"], hparams["data_root"], folder)
     for corpus in found.values():
-        run_on_main(corpus["prepare"])
+        with keep_manifests(is_under_way(hparams["save_folder"])):
+            run_on_main(corpus["prepare"])
     others = [name for name in hparams["known_corpora"] if name not in corpora]
     tests = [Path(folder, name, "test.json") for name in others]
     return [corpus["manifest_folder"] for corpus in found.values()] + [

@@ -182,6 +182,7 @@ def test_a_run_leaves_out_its_own_tests_and_those_that_it_names(tmp_path, caplog
     write(tmp_path / "m" / "known", "test", rows_of("z", 1, 2, source="freesound:{}"))
     write(tmp_path / "m" / "known", "train", rows_of("z", 9, source="freesound:{}"))
     hparams = {
+        "save_folder": str(tmp_path / "save"),
         "corpora": {"a": {"manifest_folder": str(tmp_path / "a")}},
         "known_corpora": {"known": {"folders": ["known"], "prepare": note}},
         "held_out_corpora": {},
