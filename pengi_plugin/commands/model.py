@@ -5,6 +5,12 @@ import argparse
 
 def add_files(command: argparse.ArgumentParser) -> None:
     """Declare the arguments of all commands about audio files."""
+    command.add_argument(
+        "--trust",
+        action="store_true",
+        help="let the model's YAML build and call anything: only for folders of people "
+        "whom you would let run a program here",
+    )
     command.add_argument("files", nargs="+", help="files, folders or patterns")
     command.add_argument(
         "--batch-size", type=int, default=8, help="clips that are encoded at a time"
@@ -28,4 +34,6 @@ def load_model(args: argparse.Namespace):
     run_opts = {"precision": args.precision}
     if args.device:
         run_opts["device"] = args.device
-    return AudioLanguageModel.from_hparams(source=args.model, run_opts=run_opts)
+    return AudioLanguageModel.from_hparams(
+        source=args.model, trust=args.trust, run_opts=run_opts
+    )

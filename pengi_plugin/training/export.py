@@ -72,7 +72,8 @@ def export_run(
         output_folder, replaces=HPARAMS_FILE if is_live else None
     ) as folder:
         write_model(folder, section, model)
-        load_folder(folder)  # strict: a folder that does not load is not kept
+        # Strict: a folder that does not load is not kept. Its YAML is the run's own.
+        load_folder(folder, trust=True)
 
 
 def read_run(run_folder: Path) -> CommentedMap:
@@ -116,7 +117,7 @@ def rebuild(section: CommentedMap, pretrained_folder: str | None) -> dict:
     """Construct a run's model with the frozen parts that it had."""
     model = load_hyperpyyaml(dumped(section))
     if "pretrainer" in model:
-        load_pretrained(model["pretrainer"], pretrained_folder)
+        load_pretrained(model["pretrainer"], pretrained_folder, trust=True)
         return model
     random = [name for name in FROZEN_PARTS if "config" in section[name]]
     if random:
