@@ -23,7 +23,7 @@ SEARCH = {
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    command.add_argument("model", help="folder or hub name")
+    command.add_argument("model", help="folder, or hub:owner/name")
     command.add_argument("prompt")
     add_files(command)
     command.add_argument(

@@ -11,6 +11,7 @@ from functools import partial
 from io import StringIO
 from pathlib import Path
 
+from pengi_plugin.commands.model import find_model
 from pengi_plugin.data.check import LENGTHS, Lengths, Report, check_folder, token_fault
 
 #: Names that a line of the table shows.
@@ -70,7 +71,7 @@ def model_options(source: str, trust: bool = False) -> dict:
     Arguments
     ---------
     source : str
-        A folder or hub name; the YAML of a model; or that of a training, of which
+        A folder or ``hub:owner/name``; the YAML of a model; or that of a training, of which
         ``model`` and ``tasks`` are read.
     trust : bool
         Whether a folder's YAML may build anything. A YAML that is given by itself
@@ -94,7 +95,7 @@ def model_options(source: str, trust: bool = False) -> dict:
         model = load_hyperpyyaml(YamlText(text.getvalue(), source))
         model = model.get("model", model)
     else:
-        model = load_folder(source, trust)
+        model = load_folder(find_model(source), trust)
     options = {"templates": extend(tasks), "prompt_fault": prompt_fault_of(model)}
     if model["lm"].max_positions is not None:
         n_prefix = model["audio_mapper"].n_prefix + model["text_mapper"].n_prefix

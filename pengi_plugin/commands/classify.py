@@ -13,7 +13,7 @@ from pengi_plugin.commands.report import report
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    command.add_argument("model", help="folder or hub name")
+    command.add_argument("model", help="folder, or hub:owner/name")
     add_files(command)
     command.add_argument(
         "--labels",

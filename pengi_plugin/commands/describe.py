@@ -12,7 +12,7 @@ from pengi_plugin.commands.report import answer_rows, report
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    command.add_argument("model", help="folder or hub name")
+    command.add_argument("model", help="folder, or hub:owner/name")
     add_files(command)
 
 

@@ -1,6 +1,11 @@
 """Arguments and the model of the commands about audio files."""
 
 import argparse
+import re
+from pathlib import Path
+
+#: What a model's name on the hub begins with.
+HUB = "hub:"
 
 
 def add_files(command: argparse.ArgumentParser) -> None:
@@ -27,13 +32,58 @@ def add_files(command: argparse.ArgumentParser) -> None:
     )
 
 
+def find_model(name: str):
+    """Return where a model is: in a folder, or on the hub if the user says so.
+
+    Arguments
+    ---------
+    name : str
+        A folder, or ``hub:owner/name``.
+
+    Returns
+    -------
+    source : str or FetchSource
+        For ``AudioLanguageModel.from_hparams``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder; the hub is not asked.
+    ValueError
+        If ``hub:`` is not followed by ``owner/name``.
+
+    Example
+    -------
+    >>> find_model("hub:someone/pengi")[1]
+    'someone/pengi'
+    >>> find_model("modles/pengi")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: There is no folder modles/pengi ...
+    """
+    from speechbrain.utils.fetching import FetchFrom, FetchSource
+
+    if name.startswith(HUB):
+        repository = name.removeprefix(HUB)
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+            raise ValueError(f"Give {HUB}owner/name; got {name!r}.")
+        return FetchSource(FetchFrom.HUGGING_FACE, repository)
+    if not Path(name).expanduser().exists():
+        hint = f" A model of the hub is named {HUB}{name}." if "/" in name else ""
+        raise FileNotFoundError(
+            f"There is no folder {name} in {Path.cwd()}. Give the folder of a model, or "
+            f"{HUB}owner/name for a repository of the Hugging Face hub.{hint}"
+        )
+    return name
+
+
 def load_model(args: argparse.Namespace):
-    """Load the model of a folder or hub name to a device."""
+    """Load the model of a folder or ``hub:owner/name`` to a device."""
     from pengi_plugin.inference import AudioLanguageModel
 
     run_opts = {"precision": args.precision}
     if args.device:
         run_opts["device"] = args.device
     return AudioLanguageModel.from_hparams(
-        source=args.model, trust=args.trust, run_opts=run_opts
+        source=find_model(args.model), trust=args.trust, run_opts=run_opts
     )

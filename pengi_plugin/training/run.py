@@ -108,7 +108,7 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
         load_pretrained(
             hparams["model"]["pretrainer"],
             hparams["pretrained_folder"],
-            hparams.get("trust_pretrained_folder", False),
+            hparams["trust_pretrained_folder"],
         )
     if hparams.get("audio_encoder_init"):
         load_clap(hparams["model"]["audio_encoder"], hparams["audio_encoder_init"])
