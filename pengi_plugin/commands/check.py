@@ -71,8 +71,8 @@ def model_options(source: str, trust: bool = False) -> dict:
     Arguments
     ---------
     source : str
-        A folder or ``hub:owner/name``; the YAML of a model; or that of a training, of which
-        ``model`` and ``tasks`` are read.
+        A folder or ``hub:owner/name``; the YAML of a model; or that of a training,
+        of which ``model`` and ``tasks`` are read.
     trust : bool
         Whether a folder's YAML may build anything. A YAML that is given by itself
         is the user's own.

@@ -5,7 +5,7 @@ Prints one description of each file: its answers to several prompts, joined.
 
 import argparse
 
-from pengi_plugin.commands.files import find_files
+from pengi_plugin.commands.files import given_files
 from pengi_plugin.commands.model import add_files, load_model
 from pengi_plugin.commands.report import answer_rows, report
 
@@ -19,6 +19,6 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Join the answers to several prompts about each file, in batches."""
     model = load_model(args)
-    files = find_files(args.files)
+    files = given_files(args.files, args.files_from)
     descriptions = model.describe_files(files, args.batch_size)
     return report(args, files, descriptions, answer_rows)

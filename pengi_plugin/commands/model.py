@@ -4,23 +4,50 @@ import argparse
 import re
 from pathlib import Path
 
+from pengi_plugin.commands.report import FORMATS, SUBTITLES
+
 #: What a model's name on the hub begins with.
 HUB = "hub:"
 
 
-def add_files(command: argparse.ArgumentParser) -> None:
-    """Declare the arguments of all commands about audio files."""
+def add_files(command: argparse.ArgumentParser, has_windows: bool = False) -> None:
+    """Declare the arguments of all commands about audio files.
+
+    Arguments
+    ---------
+    command : argparse.ArgumentParser
+        The command.
+    has_windows : bool
+        Whether its answers may have times, as subtitles have.
+    """
     command.add_argument(
         "--trust",
         action="store_true",
         help="let the model's YAML build and call anything: only for folders of people "
         "whom you would let run a program here",
     )
-    command.add_argument("files", nargs="+", help="files, folders or patterns")
+    command.add_argument("files", nargs="*", help="files, folders or patterns")
+    command.add_argument(
+        "--files-from",
+        metavar="LIST",
+        help="a file with a path on each line; - is standard input",
+    )
     command.add_argument(
         "--batch-size", type=int, default=8, help="clips that are encoded at a time"
     )
-    command.add_argument("--json", action="store_true", help="print one JSON list")
+    command.add_argument(
+        "--format",
+        choices=(*FORMATS, *SUBTITLES) if has_windows else FORMATS,
+        default="tsv",
+        help="of what is printed; all but json print each answer as it comes",
+    )
+    command.add_argument(
+        "--json",
+        dest="format",
+        action="store_const",
+        const="json",
+        help="the same as --format json",
+    )
     command.add_argument(
         "--device", help="such as cpu or cuda:1; a GPU if there is one by default"
     )
@@ -61,9 +88,9 @@ def find_model(name: str):
     ...
     FileNotFoundError: There is no folder modles/pengi ...
     """
-    from speechbrain.utils.fetching import FetchFrom, FetchSource
-
     if name.startswith(HUB):
+        from speechbrain.utils.fetching import FetchFrom, FetchSource
+
         repository = name.removeprefix(HUB)
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
             raise ValueError(f"Give {HUB}owner/name; got {name!r}.")
@@ -71,8 +98,8 @@ def find_model(name: str):
     if not Path(name).expanduser().exists():
         hint = f" A model of the hub is named {HUB}{name}." if "/" in name else ""
         raise FileNotFoundError(
-            f"There is no folder {name} in {Path.cwd()}. Give the folder of a model, or "
-            f"{HUB}owner/name for a repository of the Hugging Face hub.{hint}"
+            f"There is no folder {name} in {Path.cwd()}. Give the folder of a model, "
+            f"or {HUB}owner/name for a repository of the Hugging Face hub.{hint}"
         )
     return name
 
