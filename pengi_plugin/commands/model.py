@@ -10,6 +10,22 @@ from pengi_plugin.commands.report import FORMATS, SUBTITLES
 HUB = "hub:"
 
 
+class InPlaceOf(argparse.Action):
+    """Store an option that makes a positional argument unnecessary.
+
+    With ``nargs="*"``, argparse takes files that follow an option for unknown words.
+    """
+
+    def __init__(self, option_strings, dest, other, **options):
+        super().__init__(option_strings, dest, **options)
+        self.other = other
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Store."""
+        self.other.required = False
+        setattr(namespace, self.dest, values)
+
+
 def add_files(command: argparse.ArgumentParser, has_windows: bool = False) -> None:
     """Declare the arguments of all commands about audio files.
 
@@ -26,10 +42,14 @@ def add_files(command: argparse.ArgumentParser, has_windows: bool = False) -> No
         help="let the model's YAML build and call anything: only for folders of people "
         "whom you would let run a program here",
     )
-    command.add_argument("files", nargs="*", help="files, folders or patterns")
+    files = command.add_argument(
+        "files", nargs="+", default=[], help="files, folders or patterns"
+    )
     command.add_argument(
         "--files-from",
         metavar="LIST",
+        action=InPlaceOf,
+        other=files,
         help="a file with a path on each line; - is standard input",
     )
     command.add_argument(

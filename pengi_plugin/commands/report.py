@@ -99,9 +99,9 @@ def as_tsv(row: dict, _) -> str:
 
 def as_csv(row: dict, _) -> str:
     """Return a row's values as CSV; a path may hold anything."""
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(row.values())
-    return line.getvalue()
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="\r\n").writerow(row.values())  # quotes both
+    return line.getvalue().removesuffix("\r\n")
 
 
 def as_jsonl(row: dict, _) -> str:

@@ -370,8 +370,21 @@ def test_files_come_from_a_list_or_from_standard_input(tmp_path, monkeypatch):
     ]
     monkeypatch.setattr(sys, "stdin", io.StringIO("d.wav\n"))
     assert given_files([], "-") == ["d.wav"]
+    (tmp_path / "empty").touch()
     with pytest.raises(ValueError, match="--files-from LIST"):
-        given_files([], None)
+        given_files([], str(tmp_path / "empty"))
+
+
+def test_a_list_takes_the_place_of_files(capsys, model_folder, recordings, tmp_path):
+    files = [str(recordings / name) for name in ("b.wav", "a.wav")]
+    (tmp_path / "list").write_text("\n".join(files))
+    words = ("ask", model_folder, "who?")
+    _, expected, _ = run(capsys, *words, *files)
+    status, lines, _ = run(capsys, *words, "--files-from", tmp_path / "list")
+    assert (status, lines) == (0, expected)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main([str(word) for word in words])
+    assert "the following arguments are required: files" in capsys.readouterr().err
 
 
 def test_a_folder_names_what_it_skips(capsys, tmp_path):
