@@ -146,6 +146,24 @@ class FolderPretrainer(Pretrainer):
     """
 
     def __init__(self, loadables: dict, files: dict):
+        if not all(isinstance(item, Mapping) for item in (loadables, files)):
+            raise ValueError(
+                "loadables and files must be mappings of names; got "
+                f"{type(loadables).__name__} and {type(files).__name__}."
+            )
+        wrong = [file for file in files.values() if not isinstance(file, str)]
+        if wrong:
+            raise ValueError(f"files must be names of files; got {wrong}.")
+        wrong = [
+            name
+            for name, item in loadables.items()
+            if not isinstance(item, nn.Module) and not hasattr(item, "load")
+        ]
+        if wrong:
+            raise ValueError(
+                f"loadables must be torch modules or tokenizers; {', '.join(wrong)} "
+                "are not."
+            )
         unmatched = sorted(loadables.keys() ^ files.keys())
         if unmatched:
             raise ValueError(

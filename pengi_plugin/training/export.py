@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from speechbrain.utils.checkpoints import Checkpoint
 from torch import nn
+from yaml import YAMLError
 
 from pengi_plugin.lobes.pengi import FROZEN_PARTS
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, load_folder, load_pretrained
@@ -140,15 +141,29 @@ def load_checkpoint(pengi: nn.Module, save_folder: Path) -> None:
     """
     is_there = save_folder.is_dir()
     checkpointer = WholeCheckpointer(save_folder) if is_there else None
-    checkpoint = checkpointer and (
-        checkpointer.find_checkpoint(min_key="loss")
-        or checkpointer.find_checkpoint(ckpt_predicate=lambda c: "loss" not in c.meta)
-    )
+    try:
+        checkpoint = checkpointer and (
+            checkpointer.find_checkpoint(min_key="loss")
+            or checkpointer.find_checkpoint(
+                ckpt_predicate=lambda c: "loss" not in c.meta
+            )
+        )
+    except (YAMLError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ValueError(
+            f"A CKPT.yaml in {save_folder} is damaged; remove the folder that it lies "
+            f"in. ({type(error).__name__}: {error})"
+        ) from error
     if checkpoint is None:
         raise FileNotFoundError(
             f"{save_folder} holds no whole checkpoint with a finite validation loss."
         )
-    pengi.load_trained_state(trained_state(checkpoint))
+    state = trained_state(checkpoint)
+    try:
+        pengi.load_trained_state(state)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{checkpoint.path} does not fit the model: {error}"
+        ) from error
 
 
 def trained_state(checkpoint: Checkpoint) -> dict:
@@ -159,4 +174,11 @@ def trained_state(checkpoint: Checkpoint) -> dict:
             f"{checkpoint.path} holds no weights of a model under {RECOVERABLE!r}; its "
             f"files are {sorted(checkpoint.paramfiles)}."
         )
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path} is damaged, or holds more than weights; remove the checkpoint's "
+            f"folder, so that an earlier one is taken. ({type(error).__name__}: "
+            f"{str(error).splitlines()[:1]})"
+        ) from error
