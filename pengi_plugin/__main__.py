@@ -5,15 +5,19 @@ Each command is a module of ``commands``.
 
 import argparse
 import importlib
+import os
 import sys
 
-from pengi_plugin.commands.report import USER_ERRORS
+from pengi_plugin.commands.report import USER_ERRORS, message_of
 
 #: In the order of ``pengi --help``.
 COMMANDS = (
     *("prepare", "check", "convert", "export"),
     *("ask", "describe", "classify", "annotate"),
 )
+
+#: 128 and the number of SIGPIPE: the status that a shell gives to such an end.
+CLOSED_PIPE = 141
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,13 +31,20 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     status : int
-        0; 1 if some files could not be read; 2 if nothing could be done.
+        0; 1 if some files could not be read; 2 if nothing could be done; 141 if who
+        reads the answers stopped (``pengi ... | head``), as other programs end then.
     """
     args = make_parser().parse_args(arguments)
     try:
-        return args.run(args)
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Else the interpreter would report it again when it closes the output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
     except USER_ERRORS as error:
-        print(f"pengi {args.command}: {error}", file=sys.stderr)
+        print(f"pengi {args.command}: {message_of(error)}", file=sys.stderr)
         return 2
 
 

@@ -178,7 +178,7 @@ def test_a_search_is_one_file(package, root, tmp_path, corpus, capsys):
     section = YAML().load(resolve_references(io.StringIO(text)))
     write_model(folder, section, load_hyperpyyaml(io.StringIO(text)))
 
-    model = AudioLanguageModel.from_hparams(source=folder)
+    model = AudioLanguageModel.from_hparams(source=folder, trust=True)
     path = corpus / "500_beep.wav"
     prefix = model.encode_batch(
         model.load_clip(path)[None], torch.ones(1), "what is it?"
@@ -187,7 +187,7 @@ def test_a_search_is_one_file(package, root, tmp_path, corpus, capsys):
     for rank, options in ((1, {}), (7, {"rank": 7})):
         answer = model.generate_file(path, "what is it?", **options)
         assert answer == model.tokenizer.decode_ids([order[rank]]).strip()
-    assert pengi(["ask", str(folder), "what is it?", str(path)]) == 0
+    assert pengi(["ask", str(folder), "what is it?", str(path), "--trust"]) == 0
     answer = model.tokenizer.decode_ids([order[1]]).strip()
     assert capsys.readouterr().out.rstrip("\n").split("\t") == [str(path), answer]
     with pytest.raises(ValueError, match="OneWord has rank"):

@@ -6,9 +6,9 @@ Prints the answer to one prompt about each file, or about each window of each fi
 import argparse
 from collections.abc import Iterator
 
-from pengi_plugin.commands.files import find_files
+from pengi_plugin.commands.files import given_files
 from pengi_plugin.commands.model import add_files, load_model
-from pengi_plugin.commands.report import USER_ERRORS, answer_rows, report
+from pengi_plugin.commands.report import SUBTITLES, USER_ERRORS, answer_rows, report
 
 #: Options that are passed to the search: (type, help).
 SEARCH = {
@@ -23,9 +23,9 @@ SEARCH = {
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    command.add_argument("model", help="folder or hub name")
+    command.add_argument("model", help="folder, or hub:owner/name")
     command.add_argument("prompt")
-    add_files(command)
+    add_files(command, has_windows=True)
     command.add_argument(
         "--all-windows",
         action="store_true",
@@ -37,8 +37,11 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Answer one prompt about each file, in batches."""
+    is_one = len(args.files) == 1 and not args.files_from
+    if args.format in SUBTITLES and not (args.all_windows and is_one):
+        raise ValueError(f"--format {args.format} needs --all-windows and one file.")
     model = load_model(args)
-    files = find_files(args.files)
+    files = given_files(args.files, args.files_from)
     search = {name: getattr(args, name) for name in SEARCH}
     search = {name: value for name, value in search.items() if value is not None}
     model.make_searcher(**search)  # refuses wrong options before any file is read

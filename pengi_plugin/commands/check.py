@@ -13,6 +13,7 @@ from functools import partial
 from io import StringIO
 from pathlib import Path
 
+from pengi_plugin.commands.model import find_model
 from pengi_plugin.data.check import LENGTHS, Lengths, Report, check_folder, token_fault
 from pengi_plugin.data.overlap import overlap_table
 
@@ -27,6 +28,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--model",
         help="YAML of a model or of a training, or a model's folder: texts longer than "
         "it reads are listed; a training's own tasks are known",
+    )
+    command.add_argument(
+        "--trust", action="store_true", help="the model's YAML may build anything"
     )
     command.add_argument(
         "--max-answer-words", type=int, help="without a model: words of an answer"
@@ -46,7 +50,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read every file of a manifest folder and list what is wrong."""
-    options = model_options(args.model) if args.model else {}
+    options = model_options(args.model, args.trust) if args.model else {}
     if args.max_answer_words is not None:
         options["answer_fault"] = partial(word_fault, n_word=args.max_answer_words)
     lengths = Lengths(args.min_seconds, args.max_seconds)
@@ -70,14 +74,17 @@ def word_fault(text: str, n_word: int) -> str:
     )
 
 
-def model_options(source: str) -> dict:
+def model_options(source: str, trust: bool = False) -> dict:
     """Return what ``check_folder`` needs to know of a model.
 
     Arguments
     ---------
     source : str
-        A folder or hub name; the YAML of a model; or that of a training, of which
-        ``model`` and ``tasks`` are read.
+        A folder or ``hub:owner/name``; the YAML of a model; or that of a training,
+        of which ``model`` and ``tasks`` are read.
+    trust : bool
+        Whether a folder's YAML may build anything. A YAML that is given by itself
+        is the user's own.
     """
     from hyperpyyaml import load_hyperpyyaml
     from ruamel.yaml import YAML
@@ -97,7 +104,7 @@ def model_options(source: str) -> dict:
         model = load_hyperpyyaml(YamlText(text.getvalue(), source))
         model = model.get("model", model)
     else:
-        model = load_folder(source)
+        model = load_folder(find_model(source), trust)
     options = {"templates": extend(tasks), "prompt_fault": prompt_fault_of(model)}
     if model["lm"].max_positions is not None:
         n_prefix = model["audio_mapper"].n_prefix + model["text_mapper"].n_prefix

@@ -1,15 +1,73 @@
 """Arguments and the model of the commands about audio files."""
 
 import argparse
+import re
+from pathlib import Path
+
+from pengi_plugin.commands.report import FORMATS, SUBTITLES
+
+#: What a model's name on the hub begins with.
+HUB = "hub:"
 
 
-def add_files(command: argparse.ArgumentParser) -> None:
-    """Declare the arguments of all commands about audio files."""
-    command.add_argument("files", nargs="+", help="files, folders or patterns")
+class InPlaceOf(argparse.Action):
+    """Store an option that makes a positional argument unnecessary.
+
+    With ``nargs="*"``, argparse takes files that follow an option for unknown words.
+    """
+
+    def __init__(self, option_strings, dest, other, **options):
+        super().__init__(option_strings, dest, **options)
+        self.other = other
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Store."""
+        self.other.required = False
+        setattr(namespace, self.dest, values)
+
+
+def add_files(command: argparse.ArgumentParser, has_windows: bool = False) -> None:
+    """Declare the arguments of all commands about audio files.
+
+    Arguments
+    ---------
+    command : argparse.ArgumentParser
+        The command.
+    has_windows : bool
+        Whether its answers may have times, as subtitles have.
+    """
+    command.add_argument(
+        "--trust",
+        action="store_true",
+        help="let the model's YAML build and call anything: only for folders of people "
+        "whom you would let run a program here",
+    )
+    files = command.add_argument(
+        "files", nargs="+", default=[], help="files, folders or patterns"
+    )
+    command.add_argument(
+        "--files-from",
+        metavar="LIST",
+        action=InPlaceOf,
+        other=files,
+        help="a file with a path on each line; - is standard input",
+    )
     command.add_argument(
         "--batch-size", type=int, default=8, help="clips that are encoded at a time"
     )
-    command.add_argument("--json", action="store_true", help="print one JSON list")
+    command.add_argument(
+        "--format",
+        choices=(*FORMATS, *SUBTITLES) if has_windows else FORMATS,
+        default="tsv",
+        help="of what is printed; all but json print each answer as it comes",
+    )
+    command.add_argument(
+        "--json",
+        dest="format",
+        action="store_const",
+        const="json",
+        help="the same as --format json",
+    )
     command.add_argument(
         "--device", help="such as cpu or cuda:1; a GPU if there is one by default"
     )
@@ -21,11 +79,58 @@ def add_files(command: argparse.ArgumentParser) -> None:
     )
 
 
+def find_model(name: str):
+    """Return where a model is: in a folder, or on the hub if the user says so.
+
+    Arguments
+    ---------
+    name : str
+        A folder, or ``hub:owner/name``.
+
+    Returns
+    -------
+    source : str or FetchSource
+        For ``AudioLanguageModel.from_hparams``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder; the hub is not asked.
+    ValueError
+        If ``hub:`` is not followed by ``owner/name``.
+
+    Example
+    -------
+    >>> find_model("hub:someone/pengi")[1]
+    'someone/pengi'
+    >>> find_model("modles/pengi")
+    Traceback (most recent call last):
+    ...
+    FileNotFoundError: There is no folder modles/pengi ...
+    """
+    if name.startswith(HUB):
+        from speechbrain.utils.fetching import FetchFrom, FetchSource
+
+        repository = name.removeprefix(HUB)
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
+            raise ValueError(f"Give {HUB}owner/name; got {name!r}.")
+        return FetchSource(FetchFrom.HUGGING_FACE, repository)
+    if not Path(name).expanduser().exists():
+        hint = f" A model of the hub is named {HUB}{name}." if "/" in name else ""
+        raise FileNotFoundError(
+            f"There is no folder {name} in {Path.cwd()}. Give the folder of a model, "
+            f"or {HUB}owner/name for a repository of the Hugging Face hub.{hint}"
+        )
+    return name
+
+
 def load_model(args: argparse.Namespace):
-    """Load the model of a folder or hub name to a device."""
+    """Load the model of a folder or ``hub:owner/name`` to a device."""
     from pengi_plugin.inference import AudioLanguageModel
 
     run_opts = {"precision": args.precision}
     if args.device:
         run_opts["device"] = args.device
-    return AudioLanguageModel.from_hparams(source=args.model, run_opts=run_opts)
+    return AudioLanguageModel.from_hparams(
+        source=find_model(args.model), trust=args.trust, run_opts=run_opts
+    )

@@ -1,6 +1,8 @@
 """Answers about files in, lines or JSON on standard output out."""
 
 import argparse
+import csv
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable
@@ -8,7 +10,14 @@ from collections.abc import Callable, Iterable
 from tqdm import tqdm
 
 #: Errors whose message tells the user what is wrong.
-USER_ERRORS = (OSError, ValueError, RuntimeError)
+USER_ERRORS = (OSError, ValueError, RuntimeError, KeyError)
+
+#: How answers may be printed; those of ``SUBTITLES`` need times.
+FORMATS = ("tsv", "csv", "jsonl", "json")
+SUBTITLES = ("srt", "vtt")
+
+#: What ends a line or a column is printed as in Python, so that a file has one line.
+ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
 def report(
@@ -16,14 +25,15 @@ def report(
 ) -> int:
     """Print the answers as they come, in order; then the files that failed.
 
-    A line holds the path as given, and the values of a row, separated by tabs; white
-    space in a value becomes one space. With ``--json``, a list of all rows is
-    printed at the end, with the errors among them.
+    A line holds the path as given, and the values of a row. In ``tsv``, tabs and line
+    breaks of a path are escaped and white space in a value becomes one space. A
+    ``jsonl`` line is an object, also of a file that failed; ``json`` is one list of
+    them at the end.
 
     Arguments
     ---------
     args : argparse.Namespace
-        Has ``command`` and ``json``.
+        Has ``command`` and ``format``.
     files : list of str
         Paths as given.
     answers : iterable of FileAnswer
@@ -37,23 +47,97 @@ def report(
         0, or 1 if a file failed.
     """
     objects, errors = [], []
+    number = 0
     progress = tqdm(answers, total=len(files), unit="file", file=sys.stderr)
+    if args.format == "vtt":
+        print("WEBVTT\n", flush=True)
     for file, answer in zip(files, progress, strict=True):
         if answer.error is not None:
             errors.append((file, answer.error))
-            objects.append({"file": file, "error": str(answer.error)})
+            found = [{"file": file, "error": message_of(answer.error)}]
+            if args.format not in ("json", "jsonl"):
+                continue
+        else:
+            found = [{"file": file, **row} for row in rows(answer.answer)]
+        if args.format == "json":
+            objects += found
             continue
-        for row in rows(answer.answer):
-            objects.append({"file": file, **row})
-            if not args.json:
-                values = (" ".join(str(value).split()) for value in row.values())
-                progress.clear()
-                print(file, *values, sep="\t", flush=True)
-    if args.json:
+        progress.clear()
+        for row in found:
+            number += 1
+            print(LINES[args.format](row, number), flush=True)
+    if args.format == "json":
         print(json.dumps(objects, indent=2, ensure_ascii=False))
     for file, error in errors:
-        print(f"pengi {args.command}: {file}: {error}", file=sys.stderr)
+        message = message_of(error)
+        print(f"pengi {args.command}: {escaped(file)}: {message}", file=sys.stderr)
     return 1 if errors else 0
+
+
+def message_of(error: Exception) -> str:
+    """Return an error's message; that of a KeyError without quotation marks."""
+    is_key = isinstance(error, KeyError) and error.args
+    return str(error.args[0] if is_key else error)
+
+
+def escaped(path: str) -> str:
+    r"""Return a path on one line and in one column.
+
+    Example
+    -------
+    >>> print(escaped("a\tsong\n.wav"))
+    a\tsong\n.wav
+    """
+    return "".join(ESCAPES.get(letter, letter) for letter in path)
+
+
+def as_tsv(row: dict, _) -> str:
+    """Return a row's values, separated by tabs."""
+    path, *values = row.values()
+    return "\t".join([escaped(path), *(" ".join(str(v).split()) for v in values)])
+
+
+def as_csv(row: dict, _) -> str:
+    """Return a row's values as CSV; a path may hold anything."""
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="\r\n").writerow(row.values())  # quotes both
+    return line.getvalue().removesuffix("\r\n")
+
+
+def as_jsonl(row: dict, _) -> str:
+    """Return a row as an object on one line."""
+    return json.dumps(row, ensure_ascii=False)
+
+
+def as_srt(row: dict, number: int) -> str:
+    """Return a row with times as a subtitle."""
+    times = f"{clock(row['start'], ',')} --> {clock(row['end'], ',')}"
+    return f"{number}\n{times}\n{' '.join(row['answer'].split())}\n"
+
+
+def as_vtt(row: dict, _) -> str:
+    """Return a row with times as a subtitle of the web."""
+    times = f"{clock(row['start'], '.')} --> {clock(row['end'], '.')}"
+    return f"{times}\n{' '.join(row['answer'].split())}\n"
+
+
+def clock(seconds: float, point: str) -> str:
+    """Return a time of subtitles.
+
+    Example
+    -------
+    >>> clock(3725.5, ",")
+    '01:02:05,500'
+    """
+    millis = round(seconds * 1000)
+    minutes, millis = divmod(millis, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    whole, millis = divmod(millis, 1000)
+    return f"{hours:02}:{minutes:02}:{whole:02}{point}{millis:03}"
+
+
+#: Format -> (row, its number) -> what is printed.
+LINES = {"tsv": as_tsv, "csv": as_csv, "jsonl": as_jsonl, "srt": as_srt, "vtt": as_vtt}
 
 
 def answer_rows(answer: str) -> list[dict]:

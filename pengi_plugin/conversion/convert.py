@@ -72,8 +72,12 @@ def convert(
     """
     with new_folder(output_folder) as folder:
         weights = read_checkpoint(checkpoint)
-        sizes, names = check_layout({k: tuple(v.shape) for k, v in weights.items()})
-        check_tied(weights)
+        try:
+            shapes = {name: tuple(value.shape) for name, value in weights.items()}
+            sizes, names = check_layout(shapes)
+            check_tied(weights)
+        except ValueError as error:
+            raise ValueError(f"{checkpoint}: {error}") from error
         has_text_encoder = "d_clip" in sizes
         values = yaml_values(sizes)
         values |= save_lm_tokenizer(lm_tokenizer, sizes, folder)
@@ -111,7 +115,7 @@ def read_checkpoint(path: str | os.PathLike) -> dict[str, Tensor]:
             "loading anything else could run code on this machine. Get the file from "
             f"its authors again. ({str(error).splitlines()[0]})"
         ) from error
-    except (RuntimeError, EOFError, IndexError, KeyError) as error:
+    except Exception as error:
         raise ValueError(
             f"{path} cannot be read as a PyTorch checkpoint; is the download complete? "
             f"({error})"

@@ -1,9 +1,7 @@
 """Recordings in, clips at a model's rate and length out: what interfaces share."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 from speechbrain.dataio.preprocess import AudioNormalizer
@@ -21,12 +19,8 @@ from pengi_plugin.data.audio import (
     repeat_or_trim,
 )
 from pengi_plugin.precision import choose_precision
-from pengi_plugin.pretrained.folder import (
-    HPARAMS_FILE,
-    find_folder,
-    find_yaml,
-    reach_parts,
-)
+from pengi_plugin.pretrained.folder import HPARAMS_FILE, open_folder
+from pengi_plugin.pretrained.trust import unbuildable
 from pengi_plugin.storage.locate import download, locate
 
 
@@ -64,8 +58,32 @@ class RecordingModel(Pretrained):
         super().__init__(modules, hparams, run_opts, freeze_params)
 
     @classmethod
-    def from_hparams(cls, source, hparams_file=HPARAMS_FILE, **kwargs):
+    def from_hparams(
+        cls,
+        source,
+        hparams_file=HPARAMS_FILE,
+        overrides=None,
+        overrides_must_match=True,
+        savedir=None,
+        download_only=False,
+        trust=False,
+        local_strategy=None,
+        fetch_config=None,
+        **kwargs,
+    ):
         """Load a model from a folder or a hub repository.
+
+        A folder that you did not make is checked before anything of it is built. Its
+        YAML may build classes of this package's lobes and decoders, torch.nn, and
+        SpeechBrain's lobes, nnet and searchers that read no files, from plain values.
+        Every other class, function, call, attribute, path or hub name in it is named
+        and refused, and so are files and links that lead out of the folder. Weights
+        are read as safetensors, and tokenizers by their own libraries: no pickle.
+
+        What is not protected: memory and time (a YAML may ask for a huge model), faults
+        of the libraries that read weights, tokenizers and audio, a folder that is
+        changed while it is loaded, and the answers themselves, which may be anything.
+        ``trust=True`` leaves the check out: such a folder can run any code.
 
         Arguments
         ---------
@@ -73,9 +91,22 @@ class RecordingModel(Pretrained):
             Folder or hub name.
         hparams_file : str
             Name of the YAML in it.
+        overrides : dict or str
+            Other values for keys of the YAML, such as ``{"beam_size": 2}``.
+        overrides_must_match : bool
+            Whether overrides that the YAML has no key for are an error.
+        savedir : str
+            Where to put what is fetched.
+        download_only : bool
+            Whether to return None when the files are there.
+        trust : bool
+            Whether the YAML may build and call anything.
+        local_strategy : LocalStrategy
+            How files are kept; see ``speechbrain.utils.fetching``.
+        fetch_config : FetchConfig
+            How the hub is asked; see there.
         **kwargs : dict
-            See ``speechbrain.inference.interfaces.pretrained_from_hparams``; for
-            instance ``run_opts={"device": "cuda"}``.
+            Arguments of the constructor, such as ``run_opts={"device": "cuda"}``.
 
         Returns
         -------
@@ -84,17 +115,55 @@ class RecordingModel(Pretrained):
         Raises
         ------
         FileNotFoundError
-            If ``source`` is a path and no model is there.
+            If ``source`` is a path and no model is there, or a file is missing.
+        KeyError
+            If an override has no key.
         ValueError
-            If weights do not fit the model; names them.
+            If the folder needs trust (``UntrustedError``), its YAML cannot be built,
+            or weights do not fit the model; says what and where.
         """
-        if isinstance(source, str | os.PathLike):
-            path = find_yaml(find_folder(source), hparams_file)  # says what is missing
-            if isinstance(kwargs.get("overrides"), Mapping):
-                text = path.read_text(encoding="utf-8")
-                kwargs["overrides"] = reach_parts(kwargs["overrides"], text)
-            source = str(Path(source).expanduser())
-        return super().from_hparams(source, hparams_file, **kwargs)
+        fetching = {"local_strategy": local_strategy, "fetch_config": fetch_config}
+        fetching = {name: value for name, value in fetching.items() if value}
+        hparams, folder = open_folder(
+            source,
+            hparams_file,
+            overrides,
+            overrides_must_match,
+            trust,
+            savedir,
+            **fetching,
+        )
+        hparams["savedir"] = savedir
+        pretrainer = hparams["pretrainer"]
+        pretrainer.set_collect_in(savedir)
+        pretrainer.collect_files(default_source=folder, **fetching)
+        if download_only:
+            return None
+        pretrainer.load_collected()
+        modules = hparams.get("modules")
+        try:
+            return cls(modules=modules, hparams=hparams, **kwargs)
+        except (TypeError, AttributeError, KeyError) as error:
+            if trust:
+                raise
+            raise unbuildable(f"{folder[1]}/{hparams_file}", error) from error
+
+    def to(self, *args, **kwargs):
+        """Move all of the model, and what it reads from now on."""
+        super().to(*args, **kwargs)
+        self.device = str(next(self.mods.parameters()).device)
+        self.device_type = self.device.split(":")[0]
+        return self
+
+    @property
+    def inference_ctx(self):
+        """A context of the model's precision; a new one, as each keeps a state."""
+        dtype = AMPConfig.from_name(self.precision).dtype
+        return TorchAutocast(device_type=self.device_type, dtype=dtype)
+
+    @inference_ctx.setter
+    def inference_ctx(self, _):
+        """Ignore the one that the base class makes for all calls."""
 
     def load_audio(self, path, savedir=None) -> Tensor:
         """Load a recording, whole, mixed to mono, at the model's rate.

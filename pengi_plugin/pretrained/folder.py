@@ -10,17 +10,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from speechbrain.utils.fetching import (
     FetchConfig,
     FetchFrom,
     FetchSource,
     LocalStrategy,
+    fetch,
 )
 from speechbrain.utils.parameter_transfer import Pretrainer
 from torch import nn
 
+from pengi_plugin.pretrained.trust import (
+    build_hparams,
+    check_files,
+    check_inside,
+    check_text,
+    read_text,
+)
 from pengi_plugin.storage.locate import download, locate
 from pengi_plugin.storage.parts import load_part
 
@@ -139,6 +146,24 @@ class FolderPretrainer(Pretrainer):
     """
 
     def __init__(self, loadables: dict, files: dict):
+        if not all(isinstance(item, Mapping) for item in (loadables, files)):
+            raise ValueError(
+                "loadables and files must be mappings of names; got "
+                f"{type(loadables).__name__} and {type(files).__name__}."
+            )
+        wrong = [file for file in files.values() if not isinstance(file, str)]
+        if wrong:
+            raise ValueError(f"files must be names of files; got {wrong}.")
+        wrong = [
+            name
+            for name, item in loadables.items()
+            if not isinstance(item, nn.Module) and not hasattr(item, "load")
+        ]
+        if wrong:
+            raise ValueError(
+                f"loadables must be torch modules or tokenizers; {', '.join(wrong)} "
+                "are not."
+            )
         unmatched = sorted(loadables.keys() ^ files.keys())
         if unmatched:
             raise ValueError(
@@ -172,28 +197,99 @@ class FolderPretrainer(Pretrainer):
         )
 
 
-def load_pretrained(pretrainer: FolderPretrainer, source: str | os.PathLike) -> None:
-    """Fill a model's parts with the weights of a folder or hub repository."""
-    pretrainer.collect_files(source)
+def load_pretrained(
+    pretrainer: FolderPretrainer, source: str | os.PathLike, trust: bool = False
+) -> None:
+    """Fill a model's parts with the weights of a folder or hub repository.
+
+    Files that lie outside the folder are refused unless it is trusted.
+    """
+    kind, name = folder = find_folder(source)
+    if not trust:
+        names = [str(file) for file in pretrainer.files.values()]
+        check_files(names, Path(name) if kind == FetchFrom.LOCAL else None)
+    pretrainer.collect_files(folder)
     pretrainer.load_collected()
 
 
-def load_folder(folder: str | os.PathLike) -> dict:
+def open_folder(
+    source: str | os.PathLike | FetchSource,
+    hparams_file: str = HPARAMS_FILE,
+    overrides: Mapping | str | None = None,
+    overrides_must_match: bool = True,
+    trust: bool = False,
+    savedir: str | os.PathLike | None = None,
+    **fetching,
+) -> tuple[dict, FetchSource]:
+    """Return the objects of a model's YAML, without weights, and where its files are.
+
+    Arguments
+    ---------
+    source : str, Path or FetchSource
+        As of ``find_folder``.
+    hparams_file : str
+        Name of the YAML in it.
+    overrides : dict or str
+        Changes of keys. Those of ``SETTINGS`` reach the parts that take them.
+    overrides_must_match : bool
+        Whether overrides that the YAML has no key for are an error.
+    trust : bool
+        Whether to build whatever the YAML names; see ``pretrained.trust``.
+    savedir : str
+        Where to put what is fetched.
+    **fetching : dict
+        ``local_strategy`` and ``fetch_config`` of ``speechbrain``'s ``fetch``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder, its YAML or a file that the YAML names is not there.
+    KeyError
+        If an override has no key.
+    ValueError
+        If the folder needs trust (names what for; nothing was built), or its YAML
+        cannot be built.
+    """
+    folder = find_folder(source)
+    kind, name = folder
+    root = Path(name) if kind == FetchFrom.LOCAL else None
+    if root is None and (savedir is not None or fetching):
+        path = fetch(hparams_file, folder, savedir=savedir, **fetching)
+    else:
+        path = find_yaml(folder, hparams_file)
+    if root is not None and not trust:
+        check_inside(path, root, hparams_file)
+    if isinstance(overrides, Mapping):
+        overrides = reach_parts(overrides, read_text(path))
+    hparams = build_hparams(path, root, overrides, overrides_must_match, trust)
+    pretrainer = hparams.get("pretrainer")
+    if not isinstance(pretrainer, Pretrainer):
+        raise ValueError(
+            f"{path} has no pretrainer, so that no weights could be loaded; its keys "
+            f"are {', '.join(map(str, hparams))}."
+        )
+    if not trust:
+        check_files(list(map(str, pretrainer.files.values())), root)
+    return hparams, folder
+
+
+def load_folder(folder: str | os.PathLike, trust: bool = False) -> dict:
     """Return the objects of a model's ``hyperparams.yaml`` with their weights.
 
     Arguments
     ---------
     folder : str
         What ``pengi convert`` or ``pengi export`` wrote.
+    trust : bool
+        Whether to build whatever its YAML names; see ``pretrained.trust``.
 
     Returns
     -------
     hparams : dict
         As ``load_hyperpyyaml`` returns it.
     """
-    with open(find_yaml(find_folder(folder)), encoding="utf-8") as file:
-        hparams = load_hyperpyyaml(file)
-    load_pretrained(hparams["pretrainer"], folder)
+    hparams, source = open_folder(folder, trust=trust)
+    load_pretrained(hparams["pretrainer"], source, trust)
     return hparams
 
 
@@ -206,7 +302,8 @@ def continue_from(overrides: str, text: str = "") -> str:
         The YAML text that ``speechbrain.parse_arguments`` returns.
     text : str
         The training's YAML, whose ``pretrained_folder`` counts if ``overrides`` have
-        none.
+        none. Unless ``trust_pretrained_folder`` is true, the folder's YAML is
+        checked by ``pretrained.trust``.
 
     Returns
     -------
@@ -234,9 +331,15 @@ def continue_from(overrides: str, text: str = "") -> str:
             "not both."
         )
     folder = find_folder(source)
-    path = str(find_yaml(folder))
-    if folder[0] == FetchFrom.LOCAL:
+    path = find_yaml(folder)
+    is_local = folder[0] == FetchFrom.LOCAL
+    if is_local:
         source = folder[1]
+    if not given.get("trust_pretrained_folder"):
+        root = Path(source) if is_local else None
+        if is_local:
+            check_inside(path, root, HPARAMS_FILE)
+        check_text(read_text(path), path, root)
     lines = [
         line
         for line in overrides.splitlines()
@@ -244,6 +347,6 @@ def continue_from(overrides: str, text: str = "") -> str:
     ]
     lines += [
         f"pretrained_folder: {json.dumps(str(source))}",
-        f"model: !include:{quote(path)}",
+        f"model: !include:{quote(str(path))}",
     ]
     return "\n".join(lines)

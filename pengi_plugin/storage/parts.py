@@ -7,6 +7,7 @@ every part instead.
 
 import os
 
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
@@ -49,7 +50,7 @@ def load_part(module: nn.Module, path: str | os.PathLike) -> None:
     """
     try:
         load_model(module, str(path), strict=True)
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError, KeyError) as error:
         raise ValueError(
             f"{path} does not hold the weights of this {type(module).__name__}: {error}"
         ) from error

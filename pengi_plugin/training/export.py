@@ -16,6 +16,7 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from speechbrain.utils.checkpoints import Checkpoint
+from yaml import YAMLError
 
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, load_folder, load_pretrained
 from pengi_plugin.pretrained.write import dumped, kind_of, write_model
@@ -76,7 +77,8 @@ def export_run(
             write_adapter(model["lm"], folder / ADAPTER)
             model = {**model, "lm": merged(model["lm"])}
         write_model(folder, section, model)
-        load_folder(folder)  # strict: a folder that does not load is not kept
+        # Strict: a folder that does not load is not kept. Its YAML is the run's own.
+        load_folder(folder, trust=True)
 
 
 def read_run(run_folder: Path) -> CommentedMap:
@@ -120,7 +122,7 @@ def rebuild(section: CommentedMap, pretrained_folder: str | None) -> dict:
     """Construct a run's model with the frozen parts that it had."""
     model = load_hyperpyyaml(dumped(section))
     if "pretrainer" in model:
-        load_pretrained(model["pretrainer"], pretrained_folder)
+        load_pretrained(model["pretrainer"], pretrained_folder, trust=True)
         return model
     frozen = model[kind_of(section)].frozen_parts
     random = [name for name in frozen if "config" in section[name]]
@@ -151,16 +153,30 @@ def load_checkpoint(model: dict, save_folder: Path) -> None:
     """
     is_there = save_folder.is_dir()
     checkpointer = WholeCheckpointer(save_folder) if is_there else None
-    checkpoint = checkpointer and (
-        checkpointer.find_checkpoint(min_key="loss")
-        or checkpointer.find_checkpoint(ckpt_predicate=lambda c: "loss" not in c.meta)
-    )
+    try:
+        checkpoint = checkpointer and (
+            checkpointer.find_checkpoint(min_key="loss")
+            or checkpointer.find_checkpoint(
+                ckpt_predicate=lambda c: "loss" not in c.meta
+            )
+        )
+    except (YAMLError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ValueError(
+            f"A CKPT.yaml in {save_folder} is damaged; remove the folder that it lies "
+            f"in. ({type(error).__name__}: {error})"
+        ) from error
     if checkpoint is None:
         raise FileNotFoundError(
             f"{save_folder} holds no whole checkpoint with a finite validation loss."
         )
     kind = kind_of(model)
-    model[kind].load_trained_state(trained_state(checkpoint, kind))
+    state = trained_state(checkpoint, kind)
+    try:
+        model[kind].load_trained_state(state)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(
+            f"{checkpoint.path} does not fit the model: {error}"
+        ) from error
 
 
 def trained_state(checkpoint: Checkpoint, kind: str) -> dict:
@@ -171,4 +187,11 @@ def trained_state(checkpoint: Checkpoint, kind: str) -> dict:
             f"{checkpoint.path} holds no weights of a model under {kind!r}; its "
             f"files are {sorted(checkpoint.paramfiles)}."
         )
-    return torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(
+            f"{path} is damaged, or holds more than weights; remove the checkpoint's "
+            f"folder, so that an earlier one is taken. ({type(error).__name__}: "
+            f"{str(error).splitlines()[:1]})"
+        ) from error

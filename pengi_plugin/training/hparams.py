@@ -18,24 +18,10 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
+from pengi_plugin.pretrained.trust import YamlText
+
 #: The key that names the file to lay the others over, relative to their own file.
 INCLUDE = "include"
-
-
-class YamlText(StringIO):
-    """A YAML's text that HyperPyYAML reads as it reads the file ``name``.
-
-    Arguments
-    ---------
-    text : str
-        HyperPyYAML.
-    name : str
-        Path of a file; ``!include:`` is relative to its folder.
-    """
-
-    def __init__(self, text: str, name: str | os.PathLike):
-        super().__init__(text)
-        self.name = str(name)
 
 
 def read_hparams(path: str | os.PathLike) -> YamlText:

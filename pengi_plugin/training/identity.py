@@ -23,7 +23,7 @@ CHANGEABLE = (
     *("output_folder", "save_folder", "data_folder", "export_folder", "data_root"),
     *("manifest_folder", "tokenizer_file", "num_workers", "precision"),
     *("number_of_epochs", "total_steps", "cooldown", "nonfinite_patience"),
-    *("max_unreadable_share", "held_out"),
+    *("max_unreadable_share", "held_out", "trust_pretrained_folder"),
     *("ckpt_interval_minutes", "ckpt_interval_steps", "n_sample_answer"),
     *("train_logger", "tensorboard_logger", "checkpointer", "epoch_counter"),
     *("valid_dataloader_opts", "eval_batch_size", "test_protocols", "search"),

@@ -130,7 +130,11 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
     header = f"# {hparams_file} as it was run.\n# yamllint disable\n"
     run_on_main(write_file, args=[path, header + resolved])
     if hparams.get("pretrained_folder"):
-        load_pretrained(hparams["model"]["pretrainer"], hparams["pretrained_folder"])
+        load_pretrained(
+            hparams["model"]["pretrainer"],
+            hparams["pretrained_folder"],
+            hparams.get("trust_pretrained_folder", False),
+        )
     if hparams.get("audio_encoder_init"):
         load_clap(hparams["model"]["audio_encoder"], hparams["audio_encoder_init"])
     if hparams.get("clap_init"):
@@ -529,7 +533,9 @@ def open_session(
     name = fingerprint(source)
     device = run_opts.get("device") or infer_device()
     return Session(
-        model_class.from_hparams(source=source, run_opts={"device": device}),
+        model_class.from_hparams(
+            source=source, trust=True, run_opts={"device": device}
+        ),
         Path(hparams["output_folder"]) / "answers" / name,
         settings={"model": name},
         batch_size=hparams["eval_batch_size"],

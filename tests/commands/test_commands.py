@@ -1,6 +1,9 @@
 """The command line parses, calls and prints."""
 
+import argparse
+import csv
 import importlib
+import io
 import json
 import re
 import shutil
@@ -12,10 +15,12 @@ import pytest
 import soundfile
 
 from pengi_plugin.__main__ import main
+from pengi_plugin.commands.ask import windows
 from pengi_plugin.commands.classify import read_labels
-from pengi_plugin.commands.files import find_files
+from pengi_plugin.commands.files import find_files, given_files
 from pengi_plugin.commands.prepare import corpora
-from pengi_plugin.inference import AudioLanguageModel
+from pengi_plugin.commands.report import answer_rows, report
+from pengi_plugin.inference import AudioLanguageModel, FileAnswer
 from pengi_plugin.tasks import TASKS
 
 RATE = 8000
@@ -195,7 +200,7 @@ def test_search_options_reach_the_search(capsys, model, model_folder, recordings
     assert lines == [line(file, answer)]
 
 
-@pytest.mark.parametrize("windows", [(), ("--all-windows",)])
+@pytest.mark.parametrize("all_windows", [(), ("--all-windows",)])
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -205,15 +210,16 @@ def test_search_options_reach_the_search(capsys, model, model_folder, recordings
     ],
 )
 def test_search_options_that_cannot_be_are_refused_before_a_file_is_read(
-    capsys, model_folder, recordings, windows, options, message
+    capsys, model_folder, recordings, all_windows, options, message
 ):
-    words = ("ask", model_folder, "what is it?", recordings, *windows)
+    words = ("ask", model_folder, "what is it?", recordings, *all_windows)
     status, lines, err = run(capsys, *words, *options)
     assert status == 2
     assert lines == []
-    assert err.splitlines() == [err.strip()]  # no progress, no report of each file
-    assert err.startswith("pengi ask: ")
-    assert message in err
+    end = err.splitlines()[-1]  # no progress, no report of each file
+    assert len([text for text in err.splitlines() if "skipped" not in text]) == 1
+    assert end.startswith("pengi ask: ")
+    assert message in end
 
 
 def test_paths_are_printed_exactly_as_given(
@@ -262,9 +268,9 @@ def test_every_window_is_answered_with_its_times(
     n_clips = count_clips(monkeypatch)
     _, lines, _ = run(capsys, *words)
     assert n_clips == [2, 1]
-    windows = model.generate_file(path, "who?", window="all")
-    assert len(windows) == 3
-    assert lines == [line(path, *window) for window in windows]
+    expected = model.generate_file(path, "who?", window="all")
+    assert len(expected) == 3
+    assert lines == [line(path, *window) for window in expected]
 
 
 def test_describe_joins_answers(capsys, model, model_folder, recordings):
@@ -287,14 +293,133 @@ def test_classify_names_the_best_label(capsys, model, model_folder, recordings, 
 
 def test_labels_with_commas_come_from_a_file(tmp_path):
     (tmp_path / "labels.txt").write_text("dog\n rain, heavy\n\n")
-    assert read_labels(str(tmp_path / "labels.txt")) == ["dog", "rain, heavy"]
+    assert read_labels(None, str(tmp_path / "labels.txt")) == ["dog", "rain, heavy"]
 
 
-def test_a_mistyped_file_of_labels_is_no_label(capsys, model_folder, recordings):
-    words = ("classify", model_folder, "--labels", "lables.txt", recordings / "a.wav")
-    status, lines, err = run(capsys, *words)
+def test_a_list_of_labels_may_be_longer_than_the_name_of_a_file():
+    labels = [f"label number {n}" for n in range(500)]
+    assert read_labels(",".join(labels)) == labels
+
+
+def test_one_label_or_a_mistyped_file_of_labels_is_refused(
+    capsys, model_folder, recordings
+):
+    words = ("classify", model_folder, recordings / "a.wav")
+    status, lines, err = run(capsys, *words, "--labels", "labels.txt")
     assert (status, lines) == (2, [])
-    assert "There is no file lables.txt; --labels takes" in err
+    assert "at least two labels; got ['labels.txt']" in err
+    status, lines, err = run(capsys, *words, "--labels-file", "lables.txt")
+    assert (status, lines) == (2, [])
+    assert "lables.txt" in err
+
+
+def answered(*items):
+    """Return answers about files of these names, as the model yields them."""
+    return [FileAnswer(name, None, answer, error) for name, answer, error in items]
+
+
+def printed(capsys, kind, names, answers, rows=answer_rows):
+    """Return what is printed of answers in one format."""
+    report(argparse.Namespace(command="ask", format=kind), names, answers, rows)
+    return capsys.readouterr().out
+
+
+def test_each_format_holds_the_same_answers(capsys):
+    names = ["a\tb.wav", "c,d.wav"]
+    answers = answered((names[0], "a\nb", None), (names[1], None, ValueError("bad")))
+    assert printed(capsys, "tsv", names, answers) == "a\\tb.wav\ta b\n"
+    (row,) = csv.reader(io.StringIO(printed(capsys, "csv", names, answers)))
+    assert row == [names[0], "a\nb"]
+    expected = [
+        {"file": names[0], "answer": "a\nb"},
+        {"file": names[1], "error": "bad"},
+    ]
+    lines = printed(capsys, "jsonl", names, answers).splitlines()
+    assert list(map(json.loads, lines)) == expected
+    assert json.loads(printed(capsys, "json", names, answers)) == expected
+
+
+def test_windows_are_printed_as_subtitles(capsys):
+    answers = answered(("a.wav", [(0.0, 2.5, "rain"), (2.5, 3661.25, "a\ndog")], None))
+    expected = [
+        *("1", "00:00:00,000 --> 00:00:02,500", "rain", ""),
+        *("2", "00:00:02,500 --> 01:01:01,250", "a dog", ""),
+    ]
+    text = printed(capsys, "srt", ["a.wav"], answers, windows)
+    assert text.splitlines() == expected
+    text = printed(capsys, "vtt", ["a.wav"], answers, windows)
+    assert text.startswith("WEBVTT\n\n00:00:00.000 --> 00:00:02.500\nrain\n\n")
+
+
+def test_an_answer_is_printed_before_the_next_file_is_read(capsys):
+    seen = []
+
+    def answers():
+        for name in ("a.wav", "b.wav"):
+            seen.append(capsys.readouterr().out)
+            yield FileAnswer(name, None, "rain", None)
+
+    printed(capsys, "jsonl", ["a.wav", "b.wav"], answers())
+    assert seen == ["", '{"file": "a.wav", "answer": "rain"}\n']
+
+
+def test_files_come_from_a_list_or_from_standard_input(tmp_path, monkeypatch):
+    (tmp_path / "list").write_text("a b.wav\n\nc.wav\n")
+    assert given_files(["x.wav"], str(tmp_path / "list")) == [
+        *("x.wav", "a b.wav", "c.wav")
+    ]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("d.wav\n"))
+    assert given_files([], "-") == ["d.wav"]
+    (tmp_path / "empty").touch()
+    with pytest.raises(ValueError, match="--files-from LIST"):
+        given_files([], str(tmp_path / "empty"))
+
+
+def test_a_list_takes_the_place_of_files(capsys, model_folder, recordings, tmp_path):
+    files = [str(recordings / name) for name in ("b.wav", "a.wav")]
+    (tmp_path / "list").write_text("\n".join(files))
+    words = ("ask", model_folder, "who?")
+    _, expected, _ = run(capsys, *words, *files)
+    status, lines, _ = run(capsys, *words, "--files-from", tmp_path / "list")
+    assert (status, lines) == (0, expected)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        main([str(word) for word in words])
+    assert "the following arguments are required: files" in capsys.readouterr().err
+
+
+def test_a_folder_names_what_it_skips(capsys, tmp_path):
+    for name in ("a.wav", "b.m4a", "notes.txt"):
+        (tmp_path / name).touch()
+    assert find_files([tmp_path]) == [str(tmp_path / "a.wav")]
+    err = capsys.readouterr().err
+    assert "b.m4a is skipped: soundfile does not read .m4a" in err
+    assert "1 files are skipped" in err
+
+
+def test_a_closed_pipe_ends_the_command_quietly(tmp_path):
+    program = (
+        "import sys\n"
+        "from pengi_plugin import __main__ as cli\n"
+        "class Parser:\n"
+        "    command = 'ask'\n"
+        "    def parse_args(self, _):\n"
+        "        return self\n"
+        "    def run(self, _):\n"
+        "        for n in range(100_000):\n"
+        "            print('a line of text', flush=True)\n"
+        "cli.make_parser = Parser\n"
+        "sys.exit(cli.main([]))\n"
+    )
+    reader = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert reader.stdout.readline() == "a line of text\n"
+    reader.stdout.close()
+    assert reader.stderr.read() == ""
+    assert reader.wait() == 141
 
 
 def test_folders_and_patterns_stand_for_their_files(recordings, tmp_path):
@@ -311,12 +436,25 @@ def test_folders_and_patterns_stand_for_their_files(recordings, tmp_path):
         find_files([tmp_path])
 
 
-def test_a_model_that_is_not_there_is_named(capsys, tmp_path):
-    status, lines, err = run(capsys, "ask", tmp_path / "absent", "who?", "a.wav")
+def test_a_model_that_is_not_there_is_named_and_the_hub_is_not_asked(
+    capsys, tmp_path, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(
+        "pengi_plugin.storage.locate.huggingface_hub.hf_hub_download",
+        lambda *given: asked.append(given) or (_ for _ in ()).throw(OSError("no net")),
+    )
+    for name in (tmp_path / "absent", "modles/pengi"):
+        status, lines, err = run(capsys, "ask", name, "who?", "a.wav")
+        assert (status, lines, asked) == (2, [], [])
+        assert f"pengi ask: There is no folder {name}" in err
+        assert "hub:owner/name" in err
+    status, _, err = run(capsys, "ask", "hub:modles/pengi", "who?", "a.wav")
     assert status == 2
-    assert lines == []
-    assert "pengi ask: " in err
-    assert str(tmp_path / "absent") in err
+    assert asked == [("modles/pengi", "hyperparams.yaml")]
+    assert "modles/pengi" in err
+    status, _, err = run(capsys, "ask", "hub:pengi", "who?", "a.wav")
+    assert "Give hub:owner/name; got 'hub:pengi'" in err
 
 
 def test_convert_and_export_report_what_is_wrong(capsys, tmp_path):
