@@ -216,8 +216,7 @@ def answer_likelihoods(
         what["answers"] = answers
     else:
         asked = [
-            {**row, "answers": texts}
-            for row, texts in zip(rows, several, strict=True)
+            {**row, "answers": texts} for row, texts in zip(rows, several, strict=True)
         ]
         name = "likelihoods"
     if end is not None:
@@ -390,7 +389,9 @@ def audio_embeddings(
         ]
 
     wavs = list(dict.fromkeys(row["wav"] for row in rows))
-    found = session.ask([{"id": wav, "wav": wav} for wav in wavs], ask, what or "embeddings")
+    found = session.ask(
+        [{"id": wav, "wav": wav} for wav in wavs], ask, what or "embeddings"
+    )
     shape = next(answer["shape"] for answer in found if "shape" in answer)
     vectors = {wav: _vector(answer, shape) for wav, answer in zip(wavs, found)}
     return np.stack([vectors[row["wav"]] for row in rows])

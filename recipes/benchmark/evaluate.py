@@ -180,9 +180,7 @@ def main(arguments: list[str]) -> list[dict]:
 
 def n_failed(lines: list[dict]) -> int:
     """Return how many sets failed, not counting those without data."""
-    return len(
-        {line["set"] for line in lines if str(line["note"]).startswith(FAILED)}
-    )
+    return len({line["set"] for line in lines if str(line["note"]).startswith(FAILED)})
 
 
 if __name__ == "__main__":
