@@ -6,6 +6,7 @@ from dataclasses import replace
 import torch
 from speechbrain.dataio.preprocess import AudioNormalizer
 from speechbrain.inference.interfaces import Pretrained
+from speechbrain.utils.autocast import AMPConfig, TorchAutocast
 from speechbrain.utils.data_utils import split_path
 from speechbrain.utils.distributed import infer_device
 from speechbrain.utils.fetching import fetch

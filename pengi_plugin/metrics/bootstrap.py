@@ -110,7 +110,7 @@ def bootstrap_statistic(
     ---------
     statistic : callable
         Row indices, some repeated and some missing [row] -> a number, or
-        several [number].
+        several [number]. NaN where it is not defined; such samples are left out.
     n_rows : int
         Number of rows.
     n_resamples : int
@@ -146,5 +146,5 @@ def bootstrap_statistic(
 
     drawn = np.array([statistic(resample()) for _ in range(n_resamples)])
     tail = (1 - CONFIDENCE) / 2
-    interval = np.quantile(drawn, [tail, 1 - tail], axis=0)
-    return interval - (drawn.mean(axis=0) - whole)
+    interval = np.nanquantile(drawn, [tail, 1 - tail], axis=0)
+    return interval - (np.nanmean(drawn, axis=0) - whole)

@@ -161,7 +161,9 @@ def answer_rows(
     done = read_answers(folder)
     wait_for_all()  # nobody writes before everybody has read
     clips = defaultdict(list)
-    for key, row in dict(zip(keys, rows)).items():  # what is asked twice, once
+    first = dict(zip(reversed(keys), reversed(rows)))  # what is asked twice, once
+    for key in dict.fromkeys(keys):
+        row = first[key]
         if "error" in done.get(key, {"error": "not asked yet"}):
             clips[row.get("wav", row["id"])].append((key, row))
     mine = [pair for several in list(clips.values())[rank::world] for pair in several]

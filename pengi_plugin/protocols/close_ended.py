@@ -333,6 +333,8 @@ def text_after(answer: str, words: str) -> str:
 def _map(labels, values, clips, way: str, note: str) -> Score:
     def weighted(rows: np.ndarray) -> float:
         weights = np.bincount(rows, minlength=len(labels))
+        if not labels[rows].any() and labels.any():
+            return np.nan  # a resample of clips that have none of the classes
         return mean_average_precision(labels, values, weights)
 
     return share_score("mAP", weighted, clips, way, note, N_MAP_RESAMPLES)

@@ -125,7 +125,7 @@ def test_likelihoods_per_token_and_less_those_about_silence(model, record):
 
 def test_how_likelihoods_are_normalized_is_checked(model, record):
     path = record("clip.wav")
-    with pytest.raises(ValueError, match="none, token, prior with .* got 'mean'"):
+    with pytest.raises(ValueError, match=r"none, token, prior with .* got 'mean'"):
         model.classify_file(path, LABELS, method="likelihood", normalize="mean")
     with pytest.raises(ValueError, match="one of none with method='similarity'"):
         model.classify_file(path, LABELS, normalize="prior")

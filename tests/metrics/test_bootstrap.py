@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 
-from pengi_plugin.metrics.bootstrap import bootstrap_interval, bootstrap_statistic
+from pengi_plugin.metrics.bootstrap import (
+    bootstrap_interval,
+    bootstrap_statistic,
+    wilson_interval,
+)
 
 
 @pytest.fixture
@@ -48,3 +52,24 @@ def test_the_bias_of_drawing_clips_twice_is_taken_off():
 def test_one_clip_has_no_interval():
     assert np.isnan(bootstrap_interval([1.0])).all()
     assert np.isnan(bootstrap_statistic(lambda clips: 1.0, 1)).all()
+
+
+def test_scores_of_a_clip_are_drawn_together(scores):
+    """Five copies of each score tell no more than one."""
+    clips = np.repeat(np.arange(len(scores)), 5)
+    alone = bootstrap_interval(scores)
+    together = bootstrap_interval(np.repeat(scores, 5), clips=clips)
+    apart = bootstrap_interval(np.repeat(scores, 5))
+    assert together == pytest.approx(alone, abs=0.006)
+    assert apart[1] - apart[0] < 0.6 * (alone[1] - alone[0])
+    copies = np.repeat(scores, 5)
+    statistic = bootstrap_statistic(
+        lambda rows: copies[rows].mean(), len(copies), clips=clips
+    )
+    assert statistic == pytest.approx(alone, abs=0.006)
+
+
+def test_a_share_of_one_or_zero_has_wilsons_interval():
+    z = 1.959964
+    assert wilson_interval(1.0, 20) == pytest.approx((20 / (20 + z**2), 1.0), abs=1e-5)
+    assert wilson_interval(0.0, 20) == pytest.approx((0.0, z**2 / (20 + z**2)), 1e-5)

@@ -94,13 +94,15 @@ def test_a_changed_file_prompt_path_or_setting_is_asked_again(files, tmp_path):
     assert asked_again(log, files) == ["a", "b", "c"]
     assert asked_again(log, files) == []
     files[0] = {**files[0], "wav": files[1]["wav"]}
-    assert asked_again(log, files) == ["a"]
+    assert asked_again(log, files) == []  # the same prompt about b was asked
     Path(files[1]["wav"]).write_bytes(b"longer sound")
     os.utime(files[1]["wav"], (1, 1))
-    assert asked_again(log, files) == ["a", "b"]
+    assert asked_again(log, files) == ["a"]  # and serves b
     os.utime(files[2]["wav"], (2, 2))
     assert asked_again(log, files) == ["c"]
     files[0] = {**files[0], "prompt": "why?"}
+    assert asked_again(log, files) == ["a"]
+    files[0] = {**files[0], "answers": ["yes"]}
     assert asked_again(log, files) == ["a"]
     other = {**SETTINGS, "beam_size": 5}
     assert asked_again(log, files, other) == ["a", "b", "c"]
@@ -128,10 +130,40 @@ def test_rows_of_one_clip_are_asked_about_together(tmp_path):
         batches.append([row["wav"] for row in batch])
         return [{"answer": row["id"]} for row in batch]
 
-    rows = [{"id": f"{kind}{n}", "wav": str(n)} for kind in "abc" for n in range(4)]
+    rows = [
+        {"id": f"{kind}{n}", "wav": str(n), "prompt": kind}
+        for kind in "abc"
+        for n in range(4)
+    ]
     answers = answer_rows(rows, ask, tmp_path, {}, batch_size=6)
     assert batches == [[*"000111"], [*"222333"]]
     assert [answer["answer"] for answer in answers] == [row["id"] for row in rows]
+
+
+def test_rows_that_cannot_be_answered_are_told_and_tried_again(tmp_path):
+    bad = {"clip 1", "clip 4"}
+
+    def ask(batch):
+        for row in batch:
+            if row["id"] in bad:
+                raise ValueError(f"{row['id']} is broken")
+        return [{"answer": row["id"].upper()} for row in batch]
+
+    answers = answer_rows(ROWS, ask, tmp_path, SETTINGS, batch_size=3)
+    errors = {a["id"]: a["error"] for a in answers if "error" in a}
+    assert errors == {name: f"ValueError: {name} is broken" for name in bad}
+    assert answers[2]["answer"] == "CLIP 2"
+    bad.clear()
+    again = answer_rows(ROWS, ask, tmp_path, SETTINGS, batch_size=3)
+    assert [answer["answer"] for answer in again] == [f"CLIP {n}" for n in range(7)]
+
+
+def test_a_model_that_can_answer_nothing_is_an_error(tmp_path):
+    def ask(batch):
+        raise ValueError("no weights")
+
+    with pytest.raises(RuntimeError, match=r"none of 7 rows .* ValueError: no weights"):
+        answer_rows(ROWS, ask, tmp_path, SETTINGS)
 
 
 def test_ids_must_be_unique(tmp_path):

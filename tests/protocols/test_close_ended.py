@@ -7,6 +7,7 @@ import pytest
 
 from pengi_plugin.protocols import session as session_module
 from pengi_plugin.protocols.close_ended import (
+    class_scores,
     class_targets,
     class_texts,
     multi_label,
@@ -163,3 +164,77 @@ def test_many_classes_are_scored_a_batch_at_a_time(session, rows, monkeypatch):
     monkeypatch.setattr(session_module, "ANSWER_BATCH", 2)
     score, _ = single_label(session, rows, CLASSES, ways=["likelihood"])
     assert score.value == 6 / 8
+
+
+def test_names_with_commas_stay_whole_in_a_list(session, clips, model):
+    classes = ["air horn, truck horn", "dog"]
+    model.words = {500: "Air horn, truck horn, dog", 1000: "dog", 1500: "", 2000: ""}
+    rows = [
+        clips(500, "a", labels=classes),
+        clips(1000, "b", labels=["dog"]),
+    ]
+    scores = by_name(multi_label(session, rows, classes, ways=["similarity"]))
+    assert scores["micro F1", "similarity"].value == 1.0
+
+
+def test_classes_stand_behind_some_words_and_none_is_no_class(session, clips, model):
+    model.words = {500: "rain, qualities like dog", 1000: "qualities like none"}
+    rows = [clips(500, "a", labels=["dog"]), clips(1000, "b", labels=["rain"])]
+    options = {"ways": ["similarity"], "after": "qualities like", "nothing": "none"}
+    scores = by_name(multi_label(session, rows, ["dog", "rain"], **options))
+    assert scores["micro F1", "similarity"].value == pytest.approx(2 * 1 / (1 + 2))
+    with pytest.raises(ValueError, match="leave 'likelihood' out of the ways"):
+        multi_label(session, rows, ["dog", "rain"], after="qualities like")
+
+
+def test_map_says_over_which_of_the_classes_it_is(session, clips):
+    rows = [clips(500, "a", labels=["dog"]), clips(1000, "b", labels=["rain"])]
+    score = multi_label(session, rows, [*CLASSES, "wind"], ways=["similarity"])[0]
+    assert score.note == "over 2 of 4 classes; the others have no clip"
+
+
+def test_likelihoods_of_a_part_leave_the_end_mark_out(session, rows, model):
+    ends = []
+    score = model.score_answers
+    model.score_answers = lambda prefix, answers, end, n: (
+        ends.append(end) or score(prefix, answers, end, n)
+    )
+    single_label(session, rows, CLASSES, ways=["likelihood"])
+    single_label(session, rows, CLASSES, ways=["likelihood"], part=0)
+    assert set(ends[: len(ends) // 2]) == {None}
+    assert set(ends[len(ends) // 2 :]) == {""}
+    with pytest.raises(ValueError, match="likelihood of part 1"):
+        single_label(session, rows, CLASSES, ways=["likelihood"], part=1)
+
+
+def test_the_prior_takes_off_what_a_name_has_about_silence(session, rows, model):
+    way = "prior-corrected likelihood"
+    values = class_scores(session, rows[:2], CLASSES, "{label}", way)
+    # Silence is heard as the first word, "dog". Letters apart from "rain falling":
+    # 16, 13 and 8; from "dog": 15, 0 and 7.
+    assert values.tolist() == [[0, 0, 0], [15 - 16, 0 - 13, 7 - 8]]
+    plain = class_scores(session, rows[:2], CLASSES, "{label}", "likelihood per token")
+    assert plain[1] == pytest.approx([-16 / 13, -13 / 4, -8 / 5])
+
+
+def test_an_unreadable_clip_is_wrong_by_every_way(session, rows):
+    with open(rows[0]["wav"], "w") as file:
+        file.write("no audio")
+    for way in ("similarity", "likelihood"):
+        (score, _) = single_label(session, rows, CLASSES, ways=[way])
+        assert score.value == 5 / 8
+    assert session.n_unreadable(rows) == 1
+
+
+def test_all_right_has_the_interval_of_wilson(session, clips):
+    rows = [clips(500, str(n), label="dog") for n in range(10)]
+    for score in single_label(session, rows, CLASSES, ways=["similarity"]):
+        assert (score.value, score.high) == (1.0, 1.0)
+        assert score.low == pytest.approx(10 / (10 + 1.959964**2), abs=1e-4)
+
+
+def test_a_macro_accuracy_lies_in_its_interval_where_a_class_is_rare(session, clips):
+    rows = [clips(500, str(n), label="dog") for n in range(12)]
+    rows += [clips(500, "x", label="rain"), clips(1000, "y", label="rain")]
+    for score in single_label(session, rows, CLASSES, ways=["similarity"]):
+        assert score.low <= score.value <= score.high

@@ -30,7 +30,7 @@ def test_the_string_rule_reads_what_was_said(session, rows):
     assert scores["accuracy, weather", "string rule"].n == 2
     guess = (3 * 1 / 2 + 1 / 3) / 4
     note = scores["accuracy", "string rule"].note
-    assert note == f"a guess is right in {guess:.1%}"
+    assert note.startswith(f"a guess is right in {guess:.1%}; faults of the rule: a l")
     assert ("no option", "string rule") not in scores
 
 
@@ -65,9 +65,25 @@ def test_answers_without_an_option_are_counted_and_left_out_beside(
     assert found.value == pytest.approx(2 / 3)
 
 
-def test_an_answer_that_is_no_choice_and_an_unknown_way_are_refused(session, rows):
+def test_a_question_whose_answer_is_no_option_is_wrong_and_counted(session, rows):
+    right = by_name(multiple_choice(session, rows, words_rule, ["similarity"]))
+    rows[0]["answer"] = "horse"
+    scores = by_name(multiple_choice(session, rows, words_rule, ["similarity"]))
+    score = scores["accuracy", "similarity"]
+    assert score.value == right["accuracy", "similarity"].value - 1 / len(rows)
+    assert score.note.endswith("; 1 questions whose answer is none of the options")
+
+
+def test_an_unknown_way_is_refused(session, rows):
     with pytest.raises(ValueError, match=r"Unknown way 'guess'; known are likelihood"):
         multiple_choice(session, rows, words_rule, ["guess"])
-    rows[0]["answer"] = "horse"
-    with pytest.raises(ValueError, match=r"Row 'a': the answer 'horse' is none of"):
-        multiple_choice(session, rows, words_rule)
+
+
+def test_options_of_different_length_and_of_silence(session, rows, model):
+    ways = ["likelihood per token", "prior-corrected likelihood"]
+    rows[0] |= {"choices": ["dog", "dog dog dog dog cat"], "answer": "dog"}
+    scores = by_name(multiple_choice(session, rows[:1], words_rule, ways))
+    # The letters of the first differ from what is heard ("dog") by 0, of 4 tokens.
+    assert scores["accuracy", ways[0]].value == 1.0
+    # Silence is heard as "dog" too: nothing is left of its likelihood, a tie.
+    assert scores["accuracy", ways[1]].value == 1.0

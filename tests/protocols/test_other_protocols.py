@@ -7,7 +7,13 @@ from pengi_plugin.metrics import java_captions
 from pengi_plugin.protocols.captioning import captioning
 from pengi_plugin.protocols.numbers import numbers, part_after
 from pengi_plugin.protocols.questions import question_answering
-from pengi_plugin.protocols.retrieval import CaptionIndex, text_to_audio
+from pengi_plugin.protocols.retrieval import (
+    CaptionIndex,
+    query_scores,
+    reranked_scores,
+    text_to_audio,
+)
+from pengi_plugin.protocols.session import Clock
 
 
 def by_name(scores):
@@ -134,3 +140,81 @@ def test_one_clip_has_no_caption_score_and_says_so(session, clips):
     (score,) = captioning(session, [clips(500, "a", references=["dog"])], ["cider_d"])
     assert (score.value, score.n) == (None, 1)
     assert "two clips" in score.note
+
+
+def test_the_best_by_captions_are_put_in_the_order_of_their_likelihoods(
+    session, clips, model
+):
+    found = [
+        clips(500, "a", references=["dog"]),
+        clips(1000, "b", references=["rain"]),
+        clips(1500, "c", references=["church bells"]),
+        clips(500, "d", references=["dog"]),
+    ]
+    scored = []
+    score = model.score_answers
+    model.score_answers = lambda prefix, answers, *rest: (
+        scored.append(len(prefix) * len(answers)) or score(prefix, answers, *rest)
+    )
+    every = by_name(text_to_audio(session, found, ["likelihood"]))
+    assert sum(scored) == 3 * 4
+    scored.clear()
+    best = by_name(text_to_audio(session, found, ["likelihood"], rerank=2))
+    assert sum(scored) == 3 * 2
+    way = "likelihood of the best 2 by captions"
+    assert best["R@1", way].value == every["R@1", "likelihood"].value == 1.0
+    with pytest.raises(ValueError, match="1 or more; got 0"):
+        text_to_audio(session, found, rerank=0)
+
+
+def test_an_order_by_likelihood_does_not_reach_behind_the_best(session, clips, model):
+    """The right clip is third by captions, first by likelihood."""
+    model.words = {500: "dog", 1000: "rain", 1500: "church", 2000: "rains"}
+    found = [
+        clips(2000, "a", references=["snow"]),
+        clips(1000, "b", references=["rain"]),
+        clips(500, "c", references=["dig"]),
+    ]
+    captions = query_scores(session, found, ["rain"], "captions")[0]
+    order = np.argsort(-captions).tolist()
+    assert order[:2] == [1, 0]
+    ranks = reranked_scores(session, found, ["rain"], 1)[0]
+    assert np.argsort(-ranks).tolist() == order
+    assert np.argsort(-reranked_scores(session, found, ["rain"], 3)[0])[0] == 1
+
+
+def test_an_unreadable_clip_is_found_by_no_query(session, clips):
+    found = [clips(500, "a", references=["dog"]), clips(1000, "b", references=["rain"])]
+    with open(found[0]["wav"], "w") as file:
+        file.write("no audio")
+    scores = by_name(text_to_audio(session, found, ["captions", "likelihood"]))
+    assert scores["R@1", "likelihood"].value == 1 / 2
+    assert session.n_unreadable(found) == 1
+
+
+def test_questions_of_a_clip_are_drawn_together_and_an_empty_one_is_wrong(
+    session, clips
+):
+    questions = [
+        {**clips(500, "a", references=["dog"]), "id": f"a{n}", "prompt": f"what {n}?"}
+        for n in range(20)
+    ] + [
+        {**clips(1000, "b", references=["x"]), "id": f"b{n}", "prompt": f"what {n}?"}
+        for n in range(20)
+    ]
+    score = question_answering(session, questions)[0]
+    # Two clips, all right and all wrong: resamples are 0, one half or 1.
+    assert (score.value, score.low, score.high) == (0.5, 0.0, 1.0)
+    questions[0]["references"] = []
+    score = question_answering(session, questions)[0]
+    assert score.value == 19 / 40
+    assert score.note == "1 questions without an answer count as wrong"
+
+
+def test_many_scorings_are_told_with_the_time_they_take(caplog):
+    clock = Clock(5_400_000)
+    clock.tick(1000)
+    assert not caplog.text
+    clock.tick(1000)
+    assert "5400000 texts are scored about clips" in caplog.text
+    assert "the first 2000 this takes" in caplog.text

@@ -97,13 +97,26 @@ def test_named_parts_of_an_answer_get_scores_of_their_own(session, row, model):
     }
 
 
-def test_every_row_is_asked_once_and_once_about_another_clip(session, questions, model):
+def test_a_prompt_about_a_clip_is_asked_once_also_for_the_controls(
+    session, questions, model
+):
     score_tasks(session, questions, PROTOCOLS, questions)
+    # All prompts are the same: what the control asks about other clips is known.
+    assert len(model.prompts) == len(questions)
     # and once for the control of the nearest clip, by its spectrum
-    assert len(model.prompts) == 2 * len(questions)
-    assert model.n_heard == 3 * len(questions)
+    assert model.n_heard == 2 * len(questions)
     score_tasks(session, questions, PROTOCOLS, questions)
-    assert model.n_heard == 3 * len(questions)
+    assert model.n_heard == 2 * len(questions)
+
+
+def test_a_clip_that_cannot_be_read_is_wrong_and_counted(session, questions):
+    with open(questions[0]["wav"], "w") as file:
+        file.write("no audio")
+    lines = score_tasks(session, questions, PROTOCOLS, [], controls={})
+    noted = [line for line in lines if line["note"].startswith("1 unreadable")]
+    assert noted
+    assert all(line["score"] < 1 for line in noted)
+    assert session.n_unreadable(questions) == 1
 
 
 def test_a_control_is_one_function(session, questions):

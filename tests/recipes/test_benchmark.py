@@ -246,14 +246,34 @@ def test_without_a_choice_all_sets_are_scored(command):
     assert {line["set"] for line in command()} == {"tones", "captions", "absent"}
 
 
-def test_a_set_that_fails_stops_no_other_and_says_why(command, tmp_path):
+def test_a_set_that_fails_stops_no_other_and_says_why(command, recipe, tmp_path):
     (tmp_path / "2.wav").write_bytes(b"no audio")
+    for number in (0, 1, 3):
+        (tmp_path / f"{number}.wav").unlink()
     lines = command("tones", "absent")
     assert [line["set"] for line in lines] == ["tones", "absent"]
     assert lines[0]["score"] is None
-    assert lines[0]["note"].startswith("failed: LibsndfileError: ")
-    assert "2.wav" in lines[0]["note"]
+    assert lines[0]["note"].startswith("failed: RuntimeError: answers: none of 4 rows")
+    assert "0.wav" in lines[0]["note"]
     assert table(tmp_path) == lines
+    assert recipe.n_failed(lines) == 1
+    assert recipe.n_failed(lines[1:]) == 0  # no data is no failure
+
+
+def test_a_file_that_cannot_be_read_is_a_wrong_answer_and_counted(command, tmp_path):
+    (tmp_path / "2.wav").write_bytes(b"no audio")
+    accuracy, _ = command("tones")
+    assert accuracy["score"] == 2 / 4  # the third of four was right, the last is wrong
+    assert accuracy["note"].startswith("1 unreadable, counted as wrong")
+
+
+def test_controls_stand_beside_a_score_and_cost_no_question(command, model):
+    accuracy, macro = command("tones")
+    # dog, bells, dog and dog are right: always dog is right in three quarters.
+    assert accuracy["commonest"] == 3 / 4
+    assert macro["commonest"] == 1 / 2
+    assert 0 <= accuracy["shuffled"] <= 1
+    assert len(model.prompts) == 4
 
 
 def test_a_corpus_is_one_file_with_the_users_own_task(command, birds, templates, model):
@@ -323,10 +343,11 @@ def test_every_set_of_the_benchmark_is_whole(benchmark):
         inspect.signature(function).bind(None, [], **options)
         assert needs[function.__name__] == entry["fields"].keys(), name
         assert entry["get"], name
-        if "prepare" in entry:
-            signature = inspect.signature(entry["prepare"].func)
-            signature.bind(**entry["prepare"].keywords)
-        for figure in entry.get("published", ()):
+        signature = inspect.signature(entry["prepare"].func)
+        signature.bind(**entry["prepare"].keywords)
+        if entry["published"] == "none confirmed":
+            continue
+        for figure in entry["published"]:
             assert figure["value"] > 0, name
             assert isinstance(figure["verified"], bool), name
 
