@@ -40,6 +40,7 @@ OURS = frozenset(
         "lobes.tokenizer.SentencePieceTokenizer",
         "lobes.text_encoder.CLIPTextEncoder",
         "lobes.text_encoder.TextEncoder",
+        "lobes.text_encoder.TrainedTextEncoder",
         "lobes.text_encoder.TokenEmbeddingEncoder",
         "lobes.text_encoder.first_pooling",
         "lobes.text_encoder.last_pooling",

@@ -5,8 +5,8 @@ generated answer becomes a class by the nearest class name in the text encoder's
 space; the second way asks the LM how likely it finds each name: the sum over its
 tokens, their mean, or the sum less that about a silent clip (see
 ``inference.likelihood``). Where several classes are right at once, the similarities or
-likelihoods themselves are the scores: clips are ranked for each class, so that neither a
-name's length nor its likelihood about silence would change anything there.
+likelihoods themselves are the scores: clips are ranked for each class, so that neither
+a name's length nor its likelihood about silence would change anything there.
 """
 
 import re

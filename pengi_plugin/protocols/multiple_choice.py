@@ -1,9 +1,10 @@
 """Multiple choice: questions with their options in, accuracies out.
 
-Ways to an option: the one that the LM finds likeliest ("likelihood", per token or
-less the likelihood about a silent clip, see ``inference.likelihood``); the one whose text is nearest to the generated answer in the text encoder's space
-("similarity", as Pengi's answers become classes); and the benchmark's own rule on the
-generated answer ("string rule", see ``metrics/choices.py``). The others choose an
+Ways to an option: the one that the LM finds likeliest ("likelihood", per token or less
+the likelihood about a silent clip, see ``inference.likelihood``); the one whose text is
+nearest to the generated answer in the text encoder's space ("similarity", as Pengi's
+answers become classes); and the benchmark's own rule on the generated answer ("string
+rule", see ``metrics/choices.py``). The others choose an
 option whatever is said, and are not comparable with figures of the third.
 
 The prompt is the question alone unless the entry has another: a model that was not

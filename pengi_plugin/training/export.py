@@ -16,7 +16,7 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from speechbrain.utils.checkpoints import Checkpoint
-from yaml import YAMLError
+from yaml import YAMLError  # SpeechBrain reads checkpoints with PyYAML
 
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, load_folder, load_pretrained
 from pengi_plugin.pretrained.write import dumped, kind_of, write_model
