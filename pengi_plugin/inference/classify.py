@@ -11,7 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pengi_plugin.inference.files import FileAnswer, answers_only, each_file
+from pengi_plugin.inference.files import (
+    FileAnswer,
+    answers_only,
+    check_paths,
+    each_file,
+)
 from pengi_plugin.inference.likelihood import NORMALIZATIONS
 
 #: Default prompt of ``classify_file``.
@@ -146,6 +151,7 @@ def classify_files(
         If there are no labels or ``labels`` is one text, or the method or how it is
         normalized is unknown.
     """
+    check_paths(paths)
     if isinstance(labels, str):
         raise ValueError(f"labels must be a list of texts; got the text {labels!r}.")
     methods = {"similarity": similarity_scores, "likelihood": likelihood_scores}

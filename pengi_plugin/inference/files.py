@@ -3,6 +3,7 @@
 ``model`` is an ``AudioLanguageModel``, which has these functions as its methods.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -114,6 +115,21 @@ def _one_batch(paths, prompts, load, ask) -> list[FileAnswer]:
     ]
 
 
+def check_paths(paths: Sequence) -> None:
+    """Raise ValueError if a single path is given where a list is asked for.
+
+    Example
+    -------
+    >>> check_paths("x.wav")
+    Traceback (most recent call last):
+    ...
+    ValueError: Give a list of paths; got one: 'x.wav'. Write ['x.wav'].
+    """
+    if isinstance(paths, str | bytes | os.PathLike):
+        name = os.fspath(paths)
+        raise ValueError(f"Give a list of paths; got one: {name!r}. Write [{name!r}].")
+
+
 def answers_only(results: Iterable[FileAnswer]) -> list:
     """Return the answers about files; raise the first error."""
     answers = []
@@ -219,8 +235,20 @@ def answer_files(
 ) -> Iterator[FileAnswer]:
     """Yield the answer about each file in order; errors are yielded, not raised.
 
-    Arguments are those of ``generate_files``.
+    Arguments are those of ``generate_files``. A model that reads sequences hears all
+    of a recording, up to ``max_windows``, as in ``generate_file``.
+
+    Raises
+    ------
+    ValueError
+        If ``paths`` is one path.
     """
+    check_paths(paths)
+    if model.reads_sequences:
+        search = {name: options[name] for name in options if name != "add_texts"}
+        model.make_searcher(**search)  # refuses wrong options before a file is read
+        prompts = broadcast_texts(prompts, len(paths), model.hparams.default_prompt)
+        return _whole_files(model, paths, prompts, batch_size, options)
 
     def ask(clips, index, prompts):
         lengths = torch.ones(len(clips))
@@ -230,6 +258,19 @@ def answer_files(
 
     prompts = broadcast_texts(prompts, len(paths), model.hparams.default_prompt)
     return each_file(paths, prompts, model.load_clip, ask, batch_size)
+
+
+def _whole_files(model, paths, prompts, batch_size, options) -> Iterator[FileAnswer]:
+    """Yield the answers about recordings of any length, heard one after the other."""
+    check_count("batch_size", batch_size)
+    for path, prompt in zip(paths, prompts, strict=True):
+        try:
+            answer = generate_file(
+                model, path, prompt, batch_size=batch_size, **options
+            )
+            yield FileAnswer(str(path), prompt, answer, None)
+        except (OSError, ValueError, RuntimeError) as error:
+            yield FileAnswer(str(path), prompt, None, error)
 
 
 @torch.inference_mode()
@@ -341,6 +382,7 @@ def describe_files(
         The answers to ``DESCRIBE_PROMPTS``, joined; or the error of a file that
         cannot be read, which stops no other file.
     """
+    check_paths(paths)
     n = len(DESCRIBE_PROMPTS)
 
     def ask(clips, index, _):

@@ -4,6 +4,7 @@ Everything is built by the ``hyperparams.yaml`` of a model's folder; see
 ``pengi convert`` and ``pengi export``. Pengi: Deshmukh et al., NeurIPS 2023.
 """
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -293,10 +294,13 @@ class AudioLanguageModel(RecordingModel):
         ValueError
             If no search has these options, or a value cannot be used.
         """
-        return choose_searcher(self.mods.searcher, **search)
+        # A shallow copy: it shares all modules, and the state of its search is its own.
+        return choose_searcher(copy.copy(self.mods.searcher), **search)
 
     def transcribe_file(self, path, **kwargs) -> str:
         """Answer ``default_prompt`` about a file; as ``EncoderDecoderASR``'s."""
+        if self.reads_sequences:
+            return self.generate_file(self.local_path(path, **kwargs))
         clips = self.load_clip(path, **kwargs)[None]
         return self.transcribe_batch(clips, full_lengths(clips))[0][0]
 

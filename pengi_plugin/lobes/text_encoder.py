@@ -126,8 +126,8 @@ class FrozenPromptEncoder(PromptEncoder):
                 # a training that was interrupted meets them in other company.
                 found[prompt] = self.encode_ids([self._tokenize(prompt)])[0]
         for prompt, embedding in found.items():
+            self._cache.pop(prompt, None)  # goes to the end; another thread may have
             self._cache[prompt] = embedding
-            self._cache.move_to_end(prompt)
         while len(self._cache) > self.n_cached:
             self._cache.popitem(last=False)
         return torch.stack([found[prompt] for prompt in prompts])

@@ -42,6 +42,9 @@ SETTINGS = {
     "max_new_tokens": "searcher",
 }
 
+#: Keys that other values in the YAML, or the weights, were made for.
+OF_THE_WEIGHTS = ("sample_rate",)
+
 
 def find_folder(source: str | os.PathLike | FetchSource) -> FetchSource:
     """Return where a model's folder is, on disk or on the hub.
@@ -113,6 +116,12 @@ def reach_parts(overrides: Mapping, text: str) -> dict:
     >>> reach_parts({"beam_size": 2}, "searcher: {beam_size: !ref <beam_size>}")
     {'beam_size': 2}
     """
+    fixed = [name for name in OF_THE_WEIGHTS if name in overrides]
+    if fixed:
+        raise ValueError(
+            f"{', '.join(fixed)} cannot be overridden: the weights were trained with "
+            "the folder's value."
+        )
     reaching = dict(overrides)
     for name, part in SETTINGS.items():
         if name in overrides and f"<{name}>" not in text:
@@ -259,8 +268,9 @@ def open_folder(
         path = find_yaml(folder, hparams_file)
     if root is not None and not trust:
         check_inside(path, root, hparams_file)
-    if isinstance(overrides, Mapping):
-        overrides = reach_parts(overrides, read_text(path))
+    if isinstance(overrides, str):
+        overrides = YAML().load(overrides)
+    overrides = reach_parts(overrides or {}, read_text(path))
     hparams = build_hparams(path, root, overrides, overrides_must_match, trust)
     pretrainer = hparams.get("pretrainer")
     if not isinstance(pretrainer, Pretrainer):

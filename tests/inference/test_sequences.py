@@ -96,3 +96,32 @@ def test_likelihoods_of_a_model_that_reads_sequences_are_those_of_its_answers(
     for column, text in enumerate(("dog", "rain")):
         scores = model.score_batch(clips, torch.ones(2), "what is it?", [text] * 2)
         np.testing.assert_allclose(found[:, column], scores.numpy(), atol=1e-3)
+
+
+def test_methods_for_many_files_hear_all_of_each(model, record, tmp_path):
+    paths = [record(300, 2000), record(900), record(2000, 300, 900)]
+    asked = {"max_new_tokens": 4}
+    whole = [
+        model.generate_file(path, "what is it?", window="whole", **asked)
+        for path in paths
+    ]
+    assert model.generate_files(paths, "what is it?", **asked) == whole
+    absent = tmp_path / "absent.wav"
+    found = list(model.answer_files([absent, paths[0]], "what is it?", **asked))
+    assert [item.answer for item in found] == [None, whole[0]]
+    assert isinstance(found[0].error, FileNotFoundError)
+    with pytest.raises(ValueError, match="No search has the options"):
+        model.answer_files(paths, "what is it?", beam_sise=3)
+
+
+def test_a_transcription_hears_the_end_of_a_recording(model, record, monkeypatch):
+    heard = []
+    encode = model.encode_embeddings
+    monkeypatch.setattr(
+        model,
+        "encode_embeddings",
+        lambda features, prompts: heard.append(features) or encode(features, prompts),
+    )
+    path = record(300, 2000)
+    model.transcribe_file(path)
+    assert heard[0].shape == encode_recording(model, path).shape

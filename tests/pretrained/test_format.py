@@ -57,6 +57,51 @@ def test_overrides_of_settings_take_effect_in_an_exported_folder(
         AudioLanguageModel.from_hparams(source=folder, overrides={"beam_sise": 2})
 
 
+#: Key -> another value, and where a loaded model has it.
+OVERRIDES = {
+    "normalize_prompt": (False, lambda model: model.mods.pengi.normalize_prompt),
+    "beam_size": (2, lambda model: model.mods.searcher.beam_size),
+    "max_new_tokens": (3, lambda model: model.mods.searcher.max_new_tokens),
+    "default_prompt": ("who?", lambda model: model.hparams.default_prompt),
+    "clip_seconds": (0.5, lambda model: model.n_sample / model.hparams.sample_rate),
+}
+
+
+@pytest.mark.parametrize("form", ["converted", "exported", *EXPORTED], ids=str)
+def test_an_override_of_each_key_takes_effect(
+    form, tiny_folder, convert_golden, tmp_path
+):
+    folder = tmp_path / "folder"
+    if form == "converted":
+        _, folder = convert_golden("base_no_text_enc_seed0")
+    else:
+        shutil.copytree(tiny_folder, folder)
+    if isinstance(form, Path):
+        shutil.copy(form, folder / "hyperparams.yaml")
+    values = {key: value for key, (value, _) in OVERRIDES.items()}
+    usual = AudioLanguageModel.from_hparams(source=folder)
+    as_text = "\n".join(f"{key}: {value}" for key, value in values.items())
+    for overrides in (values, as_text):
+        model = AudioLanguageModel.from_hparams(source=folder, overrides=overrides)
+        for key, (value, read) in OVERRIDES.items():
+            assert read(model) == value, key
+            assert read(usual) != value, key
+
+
+@pytest.mark.parametrize(
+    ("overrides", "error", "message"),
+    [
+        ({"beam_sise": 2}, KeyError, "beam_sise"),
+        ({"searcher": {"beam_sise": 2}}, ValueError, "beam_sise"),
+        ({"beam_size": 0}, ValueError, "beam_size must be at least 1; got 0"),
+        ({"sample_rate": 16000}, ValueError, "sample_rate cannot be overridden"),
+    ],
+)
+def test_an_override_that_cannot_be_is_an_error(overrides, error, message, tiny_folder):
+    with pytest.raises(error, match=message):
+        AudioLanguageModel.from_hparams(source=tiny_folder, overrides=overrides)
+
+
 def test_a_setting_that_the_exported_search_lacks_cannot_be_overridden(root, tmp_path):
     text = (root / "hparams" / "model" / "tiny.yaml").read_text()
     text = text.replace("beam.PrefixBeamSearcher", "greedy.PrefixGreedySearcher")
