@@ -420,7 +420,20 @@ def write_csv(tones, folder, only=""):
 def test_csv_manifests_give_the_rows_of_json_ones(tones, tmp_path):
     folder = write_csv(tones, tmp_path / "csv")
     from_json, from_csv = (
-        run.prepare({"corpora": {"tones": {"manifest_folder": path}}})
+        run.prepare(
+            {
+                "corpora": {"tones": {"manifest_folder": path, "share": 1.0}},
+                "save_folder": tmp_path / "save",
+                "data_folder": tmp_path,
+                "data_root": None,
+                "known_corpora": {},
+                "held_out": [],
+                "held_out_corpora": {},
+                "keep_overlaps": False,
+                "valid_share": 0.01,
+                "share_exponent": 0.7,
+            }
+        )
         for path in (tones, folder)
     )
     assert from_json == from_csv
