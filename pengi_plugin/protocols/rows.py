@@ -25,8 +25,10 @@ def entry_rows(
         Of one or several manifests, with ``id``, ``wav``, ``task`` and its words.
     entry : dict
         ``title``; ``fields``: name that the protocol reads -> field of the manifest;
-        and, if given, ``where``: field -> value of the rows to take, and ``prompt``,
-        in which ``{field}`` stands for a field of the row; else the task's.
+        and, if given, ``where``: field -> value of the rows to take, ``prompt``, in
+        which ``{field}`` stands for a field of the row (else the task's), and
+        ``separator`` of the labels that are one text, as in a CSV manifest: without it
+        such a text is one label, whatever commas its name has.
     templates : dict
         Task -> Template.
 
@@ -45,6 +47,9 @@ def entry_rows(
     >>> row = {"id": "1", "wav": "1.wav", "task": "sound_events", "labels": ["dog"]}
     >>> entry_rows([row], {"title": "Dogs", "fields": {"label": "labels"}})
     [{'id': '1', 'wav': '1.wav', 'prompt': 'this is a sound of', 'label': 'dog'}]
+    >>> entry = {"title": "Dogs", "fields": {"labels": "labels"}, "separator": ","}
+    >>> entry_rows([{**row, "labels": "Bark,Dog"}], entry)[0]["labels"]
+    ['Bark', 'Dog']
     """
     where = entry.get("where") or {}
     chosen = [
@@ -75,6 +80,8 @@ def entry_row(row: Mapping, entry: Mapping, templates: Mapping[str, Template]) -
                 f"{what} has no {field!r}, which 'fields' names; it has {sorted(row)}."
             )
         value = row[field]
+        if name == "labels" and isinstance(value, str) and entry.get("separator"):
+            value = [part.strip() for part in value.split(entry["separator"])]
         if name in LISTS:
             value = list(value) if isinstance(value, list | tuple) else [value]
         elif name == "label" and isinstance(value, list | tuple):

@@ -65,3 +65,14 @@ def test_two_labels_are_not_one():
 def test_a_task_without_template_is_named():
     with pytest.raises(ValueError, match="has no 'birds', which its prompt or task"):
         entry_rows([{**ROW, "task": "birds"}], ENTRY)
+
+
+def test_a_text_of_labels_is_divided_only_where_that_is_declared():
+    row = {"id": "1", "wav": "1.wav", "task": "sound_events", "labels": "Bark,Dog"}
+    entry = {"title": "Dogs", "fields": {"labels": "labels"}}
+    assert entry_rows([row], entry)[0]["labels"] == ["Bark,Dog"]
+    (found,) = entry_rows([row], {**entry, "separator": ","})
+    assert found["labels"] == ["Bark", "Dog"]
+    named = {**row, "labels": ["Air horn, truck horn"]}  # a list is as it is
+    (found,) = entry_rows([named], {**entry, "separator": ","})
+    assert found["labels"] == ["Air horn, truck horn"]
