@@ -151,7 +151,7 @@ def evaluate(recipe, tiny_folder, tmp_path, monkeypatch):  # noqa: F811
         hparams = load(*arguments)
         for name in SETS["general_midi"]:  # 3000 clips take minutes
             entry = hparams["sets"][name]
-            sizes = {"n_train": 12, "n_valid": 4, "n_test": 12}
+            sizes = {"n_train": 12, "n_valid": 4, "n_test": 24}
             entry["prepare"] = partial(entry["prepare"], **sizes)
         return hparams
 
