@@ -31,6 +31,7 @@ OURS = frozenset(
         "lobes.clap.Clap",
         "lobes.clap.Temperature",
         "lobes.huggingface.HFAudioEncoder",
+        "lobes.projection.MLPProjection",
         "lobes.projection.ProjectionHead",
         "lobes.mapping.MLPPrefixMapper",
         "lobes.mapping.PrefixMapper",

@@ -33,7 +33,7 @@ def chosen_corpora(hparams: Mapping) -> dict[str, dict]:
         ``corpora`` is a mapping, name -> ``manifest_folder``, ``share`` and, if its
         manifests are to be written, ``prepare`` (a function without arguments); one
         whose ``source`` is null is left out. Or ``corpora`` names corpora of
-        ``known_corpora``, as a list or a text with commas; null: all that are found.
+        ``known_corpora``, as a list or a text with commas; none: all that are found.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def chosen_corpora(hparams: Mapping) -> dict[str, dict]:
         If a name is unknown.
     """
     corpora = hparams["corpora"]
-    if isinstance(corpora, Mapping):
+    if corpora and isinstance(corpora, Mapping):
         return {
             name: corpus
             for name, corpus in corpora.items()

@@ -2,6 +2,7 @@
 """Train Pengi on the sounds of clips, export it, and test it.
 
     python recipes/sound_events/train.py hparams/sound_events.yaml
+    python recipes/sound_events/train.py hparams/sound_events_esc50.yaml
 
 README.md beside this file has the commands for fine-tuning and for the task's corpora.
 """
