@@ -220,6 +220,10 @@ def independent_tree(
     refer_to_settings(tree)
     for name, node in tree.items():
         make_independent(name, node, hparams.get(name))
+    # What only a source named, such as the package's folder of an LM, is not needed.
+    for name in [name for name in tree if name not in kind.keys]:
+        if f"<{name}>" not in dumped(tree):
+            del tree[name]
     return tree, keys
 
 

@@ -67,7 +67,7 @@ def difference_lines(
         score_line(mean_score(metric, scores[model], ways[model], note), model=model)
         for model in (first, second)
     ]
-    gain = mean_score(metric, scores[first] - scores[second], note=note)
+    gain = mean_score(metric, scores[first] - scores[second], note=note, share=False)
     return [*lines, score_line(gain, model=f"{first} - {second}")]
 
 

@@ -38,6 +38,8 @@ def adapt(model: Mapping, hparams: Mapping) -> None:
     hparams : dict
         A training's YAML.
     """
+    if hparams.get("lora") and "pengi" not in model:
+        raise ValueError("lora: only a Pengi has a language model to adapt.")
     if hparams.get("lora"):
         add_lora(model["pengi"], hparams["lora"])
     freeze(model[kind_of(model)], hparams.get("freeze") or [])
@@ -105,7 +107,7 @@ def parameter_groups(
     named : iterable of (str, torch.Tensor)
         The weights to train.
     factors : dict
-        Pattern of names -> factor on the learning rate, 0 or more. The first pattern
+        Pattern of names -> factor on the learning rate, above 0. The first pattern
         that matches a weight counts.
 
     Returns
@@ -116,7 +118,7 @@ def parameter_groups(
     Raises
     ------
     ValueError
-        If a pattern matches nothing, or a factor is negative.
+        If a pattern matches nothing, or a factor is not above 0.
 
     Example
     -------
@@ -128,8 +130,11 @@ def parameter_groups(
     named = dict(named)
     of_weight = dict.fromkeys(named, 1.0)
     for pattern, factor in reversed(factors.items()):
-        if factor < 0:
-            raise ValueError(f"lr_factors: {pattern!r} has the factor {factor} < 0.")
+        if factor <= 0:
+            raise ValueError(
+                f"lr_factors: {pattern!r} has the factor {factor}, which must be above "
+                "0; freeze keeps weights as they are."
+            )
         of_weight |= dict.fromkeys(matching(named, pattern, "lr_factors"), factor)
     values = sorted(set(of_weight.values()), key=lambda factor: (factor != 1, -factor))
     return [
@@ -166,7 +171,31 @@ def add_lora(pengi: Pengi, settings: Mapping) -> None:
         config = peft.LoraConfig(**{"target_modules": ALL_LINEAR, **settings})
     except TypeError as error:
         raise ValueError(f"lora: {error}") from None
-    peft.inject_adapter_in_model(config, pengi.lm.model)
+    if settings.get("lora_dropout") or settings.get("inference_mode"):
+        raise ValueError(
+            "lora: lora_dropout and inference_mode are not supported: the LM has no "
+            "dropout in training. Leave them out."
+        )
+    lm = pengi.lm.model
+    peft.inject_adapter_in_model(config, lm)
+    ends = (lm.get_input_embeddings(), lm.get_output_embeddings())
+    if any(hasattr(layer, "get_base_layer") for layer in ends):
+        raise ValueError(
+            "lora: the embeddings or the output layer are among target_modules; they "
+            "share weights in many LMs, so that an update of one cannot be added to "
+            "the model. Name layers between them."
+        )
+    others = [
+        name
+        for name, p in lm.named_parameters()
+        if p.requires_grad and LORA not in name
+    ]
+    if others:
+        raise ValueError(
+            f"lora: its settings would also train {', '.join(others[:3])}, which is no "
+            "low-rank update and not in checkpoints. Leave out bias, modules_to_save "
+            "and trainable_token_indices."
+        )
 
 
 def has_lora(lm: nn.Module) -> bool:

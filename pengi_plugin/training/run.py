@@ -61,6 +61,7 @@ from pengi_plugin.training.mixture import (
     mixture_table,
     read_splits,
     settle_shares,
+    split_names,
 )
 from pengi_plugin.training.progress import Progress
 from pengi_plugin.training.schedule import (
@@ -202,11 +203,6 @@ def prepare(hparams: dict) -> dict[str, dict]:
     A run that goes on keeps its manifests, although audio files have come or gone
     since it started: what cannot be read is replaced, see ``max_unreadable_share``.
 
-    Training rows with recordings of test sets are left out (``keep_overlaps``: they are
-    counted and stay). Test sets are the corpora's own, those that ``held_out`` names,
-    and those of ``held_out_corpora`` that are in ``data_root``. Without validation
-    rows, ``valid_share`` of the training clips are taken. Prints the mixture.
-
     Arguments
     ---------
     hparams : dict
@@ -237,7 +233,7 @@ def prepare(hparams: dict) -> dict[str, dict]:
     others = [*hparams["held_out"], *prepare_held_out(hparams, corpora)]
     test_sets = read_held_out(others, own)
     leave_out_test_clips(rows, test_sets, hparams["keep_overlaps"])
-    rows = keep_tasks(rows, hparams.get("keep_tasks"))
+    rows = keep_tasks(rows, hparams.get("keep_tasks"), extend(hparams.get("tasks")))
     hold_out_valid(rows, hparams["valid_share"])
     corpora = settle_shares(corpora, rows["train"], hparams["share_exponent"])
     table = mixture_table(corpora, hparams["known_corpora"])
@@ -246,16 +242,25 @@ def prepare(hparams: dict) -> dict[str, dict]:
     return rows
 
 
-def keep_tasks(rows: dict[str, dict], tasks: Sequence[str] | None) -> dict[str, dict]:
+def keep_tasks(
+    rows: dict[str, dict], tasks: Sequence[str] | str | None, known: Iterable[str] = ()
+) -> dict[str, dict]:
     """Leave out the rows of all tasks but these; None leaves out none.
 
     Raises
     ------
     ValueError
-        If none of the rows of a split is of these tasks.
+        If a task is neither ``known`` nor of any row, or no row of a split is of them.
     """
     if tasks is None:
         return rows
+    tasks = split_names(tasks)
+    found = {row["task"] for some in rows.values() for row in some.values()}
+    unknown = sorted(set(tasks) - found - set(known))
+    if unknown:
+        raise ValueError(
+            f"keep_tasks names the unknown tasks {unknown}; known are {sorted(known)}."
+        )
     kept = {
         split: {key: row for key, row in some.items() if row["task"] in tasks}
         for split, some in rows.items()
@@ -284,18 +289,25 @@ def prepare_held_out(hparams: Mapping, corpora: Iterable[str]) -> list[str]:
     -------
     paths : list of str
         Their manifest folders; and the test manifests of known corpora that are not
-        trained on but prepared in ``data_folder``.
+        trained on but in ``data_root``, or prepared in ``data_folder``.
     """
-    folder = hparams["data_folder"]
-    found = find_corpora(hparams["held_out_corpora"], hparams["data_root"], folder)
-    for corpus in found.values():
-        with keep_manifests(is_under_way(hparams["save_folder"])):
+    held_out, known = hparams["held_out_corpora"], hparams["known_corpora"]
+    others = {name: entry for name, entry in known.items() if name not in corpora}
+    where = (hparams["data_root"], hparams["data_folder"])
+    found = find_corpora(held_out, *where), find_corpora(others, *where)
+    with keep_manifests(is_under_way(hparams["save_folder"])):
+        for corpus in found[0].values():
             run_on_main(corpus["prepare"])
-    others = [name for name in hparams["known_corpora"] if name not in corpora]
-    tests = [Path(folder, name, "test.json") for name in others]
-    return [corpus["manifest_folder"] for corpus in found.values()] + [
-        str(path) for path in tests if path.is_file()
-    ]
+        for name, corpus in found[1].items():
+            try:
+                run_on_main(corpus.get("prepare", list))
+            except (OSError, ValueError) as error:
+                logger.warning("%s has no test set to hold out: %s", name, error)
+    tests = [Path(corpus["manifest_folder"]) for corpus in found[1].values()]
+    tests += [Path(hparams["data_folder"], name) for name in others]
+    tests = dict.fromkeys(str(folder / "test.json") for folder in tests)
+    folders = [corpus["manifest_folder"] for corpus in found[0].values()]
+    return folders + [path for path in tests if Path(path).is_file()]
 
 
 def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:

@@ -194,7 +194,7 @@ def test_100_damaged_checkpoints_are_read_or_refused_by_name(attempt, root, tmp_
         path = files[draw.random() < 0.3]
         good = path.read_bytes()
         path.write_bytes(damaged(draw, good))
-        attempt(case, lambda: load_checkpoint(pengi, save), str(save))
+        attempt(case, lambda: load_checkpoint({"pengi": pengi}, save), str(save))
         path.write_bytes(good)
     assert attempt.ends["refused"] > 70, attempt.ends
 

@@ -250,12 +250,12 @@ rank = distributed.get_rank()
 
 def ask(batch):
     if rank == 1:
-        raise ValueError("no such clip")
+        raise OSError("disk is full")
     return [{"answer": ""} for row in batch]
 
 try:
     answer_rows([{"id": str(n)} for n in range(9)], ask, sys.argv[1], {}, batch_size=2)
-except (ValueError, RuntimeError) as error:
+except (OSError, RuntimeError) as error:
     with open(f"{sys.argv[1]}/error-{rank}", "w") as file:
         file.write(str(error))
 distributed.barrier()  # both are here: the next set can be asked about
@@ -267,7 +267,7 @@ distributed.destroy_process_group()
 def test_an_error_in_one_process_is_raised_in_the_other_too(tmp_path, root):
     done = launch(FAILING, tmp_path, root)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "error-1").read_text() == "no such clip"
+    assert (tmp_path / "error-1").read_text() == "disk is full"
     assert (
         tmp_path / "error-0"
-    ).read_text() == "Process 1 failed: ValueError: no such clip"
+    ).read_text() == "Process 1 failed: OSError: disk is full"

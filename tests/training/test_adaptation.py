@@ -79,11 +79,11 @@ def test_the_first_pattern_that_matches_sets_a_weights_factor():
     named = dict(
         nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)}).named_parameters()
     )
-    groups = parameter_groups(named.items(), {"a.bias": 0, "a.*": 0.1})
+    groups = parameter_groups(named.items(), {"a.bias": 0.01, "a.*": 0.1})
     found = {group["lr_factor"]: group["params"] for group in groups}
-    assert list(found) == [1.0, 0.1, 0.0]
+    assert list(found) == [1.0, 0.1, 0.01]
     assert found[0.1] == [named["a.weight"]]
-    assert found[0.0] == [named["a.bias"]]
+    assert found[0.01] == [named["a.bias"]]
     assert len(found[1.0]) == 2
 
 
@@ -91,7 +91,7 @@ def test_the_first_pattern_that_matches_sets_a_weights_factor():
     ("factors", "message"),
     [
         ({"c.*": 0.1}, "lr_factors: no trained weight"),
-        ({"weight": -1}, "factor -1 < 0"),
+        ({"weight": -1}, "factor -1, which must"),
     ],
 )
 def test_factors_that_cannot_be_used_are_errors(factors, message):
@@ -158,6 +158,23 @@ class TestLora:
         torch.testing.assert_close(
             loaded(ids).logits, base_logits, rtol=1e-4, atol=1e-4
         )
+
+    @pytest.mark.parametrize(
+        ("settings", "message"),
+        [
+            ({"bias": "all"}, "would also train .*bias"),
+            ({"modules_to_save": ["ln_f"]}, "would also train .*ln_f"),
+            ({"target_modules": ["lm_head"]}, "output layer"),
+            ({"target_modules": ["wte", "c_attn"]}, "embeddings"),
+            ({"lora_dropout": 0.5}, "lora_dropout"),
+        ],
+    )
+    def test_settings_whose_weights_would_be_lost_are_refused(
+        self, model, settings, message
+    ):
+        pytest.importorskip("peft", reason="LoRA needs peft")
+        with pytest.raises(ValueError, match=message):
+            add_lora(model["pengi"], {"r": 2, **settings})
 
     def test_an_unknown_setting_is_named(self, model):
         pytest.importorskip("peft", reason="LoRA needs peft")
