@@ -9,7 +9,7 @@ from tests.recipes.conftest import recipe_main
 
 #: Sets of the benchmark that need what is not built here: hours, or other folders.
 OTHERS = ("general_midi", "mmar", "muchomusic", "air_bench")
-#: The template of notes does not hold these; the trees have fewer folds than probes ask.
+#: Notes do not hold the first two; trees have fewer folds than the probe asks for.
 WITHOUT_ROWS = {"nsynth_qualities", "nsynth_velocity", "urbansound8k_probe"}
 
 
