@@ -20,7 +20,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, ClapAudioModelWithProjection
+from transformers import (
+    AutoConfig,
+    ClapAudioModelWithProjection,
+    PretrainedConfig,
+)
 
 from pengi_plugin.lobes.audio_encoder import AudioEncoder
 from pengi_plugin.lobes.htsat import HTSAT
@@ -189,13 +193,7 @@ def ms_clap_weights(weights: dict[str, Tensor], source: str) -> dict[str, Tensor
 
 def laion_weights(source: str) -> dict[str, Tensor]:
     """Return HTSAT's weights from a folder or hub name of transformers' CLAP."""
-    try:
-        config = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        raise FileNotFoundError(
-            f"{source} is neither a folder here nor a name on the hub that "
-            f"transformers can load as CLAP: {error}"
-        ) from error
+    config = laion_config(source)
     if config.model_type not in ("clap", "clap_audio_model"):
         raise ValueError(
             f"{source} is a {config.model_type!r} model; give a CLAP, such as "
@@ -207,17 +205,37 @@ def laion_weights(source: str) -> dict[str, Tensor]:
             f"{source} is a LAION-CLAP with feature fusion, which HTSAT cannot "
             "hold. Take one without, such as laion/clap-htsat-unfused."
         )
-    model, report = ClapAudioModelWithProjection.from_pretrained(
-        source, config=audio, dtype=torch.float32, output_loading_info=True
-    )
-    if report["missing_keys"]:
-        raise ValueError(f"{source} lacks {sorted(report['missing_keys'])}.")
     weights = {
         name: value
-        for name, value in model.state_dict().items()
+        for name, value in laion_state(
+            ClapAudioModelWithProjection, source, audio
+        ).items()
         if name.startswith("audio_model.")
     }
     return joined_qkv(renamed(weights, LAION_RENAMES))
+
+
+def laion_config(source: str) -> PretrainedConfig:
+    """Return the configuration of a folder or hub name of transformers' CLAP."""
+    try:
+        return AutoConfig.from_pretrained(source)
+    except (OSError, ValueError) as error:
+        raise FileNotFoundError(
+            f"{source} is neither a folder here nor a name on the hub that "
+            f"transformers can load as CLAP: {error}"
+        ) from error
+
+
+def laion_state(
+    model_class: type, source: str, config: PretrainedConfig
+) -> dict[str, Tensor]:
+    """Return the state dict of a CLAP of transformers; ValueError if it lacks any."""
+    model, report = model_class.from_pretrained(
+        source, config=config, dtype=torch.float32, output_loading_info=True
+    )
+    if report["missing_keys"]:
+        raise ValueError(f"{source} lacks {sorted(report['missing_keys'])}.")
+    return model.state_dict()
 
 
 def renamed(

@@ -11,15 +11,16 @@
 import re
 from collections.abc import Iterable
 
-import torch
 from torch import Tensor
-from transformers import AutoConfig, ClapModel
+from transformers import ClapModel
 
 from pengi_plugin.conversion.clap import (
     LAION_RENAMES,
     MS_CLAP_RENAMES,
     check_fit,
     joined_qkv,
+    laion_config,
+    laion_state,
     read_checkpoint,
     renamed,
 )
@@ -79,32 +80,21 @@ def load_clap_model(clap: Clap, source: str) -> None:
         weights = moved(read_checkpoint(path), MS_CLAP_PARTS)
         weights = with_htsat(weights, MS_CLAP_RENAMES)
     else:
-        weights = moved(laion_state(str(location)), LAION_PARTS)
+        weights = moved(whole_laion_state(str(location)), LAION_PARTS)
         weights = joined_qkv(with_htsat(weights, LAION_RENAMES))
     check_fit(clap.state_dict(), weights, source)
     clap.load_state_dict(weights)
 
 
-def laion_state(source: str) -> dict[str, Tensor]:
+def whole_laion_state(source: str) -> dict[str, Tensor]:
     """Return the state dict of a folder or hub name of transformers' ``ClapModel``."""
-    try:
-        config = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        raise FileNotFoundError(
-            f"{source} is neither a folder here nor a name on the hub that "
-            f"transformers can load as CLAP: {error}"
-        ) from error
+    config = laion_config(source)
     if config.model_type != "clap" or config.audio_config.enable_fusion:
         raise ValueError(
             f"{source} is not a whole LAION-CLAP without feature fusion (model_type "
             f"{config.model_type!r}); give one such as laion/clap-htsat-unfused."
         )
-    model, report = ClapModel.from_pretrained(
-        source, dtype=torch.float32, output_loading_info=True
-    )
-    if report["missing_keys"]:
-        raise ValueError(f"{source} lacks {sorted(report['missing_keys'])}.")
-    return model.state_dict()
+    return laion_state(ClapModel, source, config)
 
 
 def moved(

@@ -150,7 +150,26 @@ def last_pooling(states: Tensor, mask: Tensor) -> Tensor:
 
 
 class PooledTower:
-    """The methods of encoders that pool the states of ``model``."""
+    """What encoders share that pool the states of a text tower of Hugging Face."""
+
+    #: (class of transformers, source, config, ...) -> the tower.
+    build = staticmethod(build_frozen)
+
+    def __init__(
+        self,
+        tokenizer,
+        source: str | None = None,
+        config: dict | None = None,
+        pooling: Callable | None = mean_pooling,
+        max_tokens: int = 40,
+        text_end: str = "",
+        **from_pretrained,
+    ):
+        super().__init__(tokenizer, max_tokens)
+        self.model = self.build(AutoModel, source, config, **from_pretrained)
+        self.pooling = pooling
+        self.text_end = text_end
+        self.d_text = self.model.config.hidden_size
 
     def prompt_ids(self, prompt: str) -> list[int]:
         """Return the token ids of one prompt, ``text_end`` included."""
@@ -199,22 +218,6 @@ class TextEncoder(PooledTower, FrozenPromptEncoder):
     torch.Size([3, 4])
     """
 
-    def __init__(
-        self,
-        tokenizer,
-        source: str | None = None,
-        config: dict | None = None,
-        pooling: Callable | None = mean_pooling,
-        max_tokens: int = 40,
-        text_end: str = "",
-        **from_pretrained,
-    ):
-        super().__init__(tokenizer, max_tokens)
-        self.model = build_frozen(AutoModel, source, config, **from_pretrained)
-        self.pooling = pooling
-        self.text_end = text_end
-        self.d_text = self.model.config.hidden_size
-
 
 class TrainedTextEncoder(PooledTower, PromptEncoder):
     """A text tower of Hugging Face that is trained with the rest.
@@ -233,21 +236,7 @@ class TrainedTextEncoder(PooledTower, PromptEncoder):
     True
     """
 
-    def __init__(
-        self,
-        tokenizer,
-        source: str | None = None,
-        config: dict | None = None,
-        pooling: Callable | None = mean_pooling,
-        max_tokens: int = 40,
-        text_end: str = "",
-        **from_pretrained,
-    ):
-        super().__init__(tokenizer, max_tokens)
-        self.model = build(AutoModel, source, config, **from_pretrained)
-        self.pooling = pooling
-        self.text_end = text_end
-        self.d_text = self.model.config.hidden_size
+    build = staticmethod(build)
 
     def forward(self, prompts: list[str]) -> Tensor:
         """Encode prompts: list of str -> [batch, d_text].

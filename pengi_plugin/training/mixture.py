@@ -2,13 +2,16 @@
 
 import logging
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
+from speechbrain.utils.distributed import run_on_main
+
 from pengi_plugin.data.manifest import (
     SPLITS,
+    keep_manifests,
     manifest_path,
     read_manifest,
     read_record,
@@ -20,6 +23,7 @@ from pengi_plugin.data.overlap import (
     overlap_table,
     read_sources,
 )
+from pengi_plugin.training.identity import is_under_way
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +141,41 @@ def find_corpora(
     return found
 
 
+def prepare_held_out(hparams: Mapping, corpora: Iterable[str]) -> list[str]:
+    """Prepare the test sets of ``held_out_corpora`` that are there.
+
+    Arguments
+    ---------
+    hparams : dict
+        Of ``load``.
+    corpora : iterable of str
+        Names of those that are trained on.
+
+    Returns
+    -------
+    paths : list of str
+        Their manifest folders; and the test manifests of known corpora that are not
+        trained on but in ``data_root``, or prepared in ``data_folder``.
+    """
+    held_out, known = hparams["held_out_corpora"], hparams["known_corpora"]
+    others = {name: entry for name, entry in known.items() if name not in corpora}
+    where = (hparams["data_root"], hparams["data_folder"])
+    found = find_corpora(held_out, *where), find_corpora(others, *where)
+    with keep_manifests(is_under_way(hparams["save_folder"])):
+        for corpus in found[0].values():
+            run_on_main(corpus["prepare"])
+        for name, corpus in found[1].items():
+            try:
+                run_on_main(corpus.get("prepare", list))
+            except (OSError, ValueError) as error:
+                logger.warning("%s has no test set to hold out: %s", name, error)
+    tests = [Path(corpus["manifest_folder"]) for corpus in found[1].values()]
+    tests += [Path(hparams["data_folder"], name) for name in others]
+    tests = dict.fromkeys(str(folder / "test.json") for folder in tests)
+    folders = [corpus["manifest_folder"] for corpus in found[0].values()]
+    return folders + [path for path in tests if Path(path).is_file()]
+
+
 def read_splits(name: str, folder: str) -> dict[str, dict]:
     """Read the manifests of a corpus; a split that it does not have is empty.
 
@@ -209,6 +248,39 @@ def leave_out_test_clips(
             "on test clips by keep_overlaps: True."
         )
     rows["train"] = kept
+
+
+def keep_tasks(
+    rows: dict[str, dict], tasks: Sequence[str] | str | None, known: Iterable[str] = ()
+) -> dict[str, dict]:
+    """Leave out the rows of all tasks but these; None leaves out none.
+
+    Raises
+    ------
+    ValueError
+        If a task is neither ``known`` nor of any row, or no row of a split is of them.
+    """
+    if tasks is None:
+        return rows
+    tasks = split_names(tasks)
+    found = {row["task"] for some in rows.values() for row in some.values()}
+    unknown = sorted(set(tasks) - found - set(known))
+    if unknown:
+        raise ValueError(
+            f"keep_tasks names the unknown tasks {unknown}; known are {sorted(known)}."
+        )
+    kept = {
+        split: {key: row for key, row in some.items() if row["task"] in tasks}
+        for split, some in rows.items()
+    }
+    for split, some in kept.items():
+        if rows[split] and not some:
+            found = sorted({row["task"] for row in rows[split].values()})
+            raise ValueError(
+                f"keep_tasks: {list(tasks)} are tasks of no row of the {split} data, "
+                f"whose tasks are {found}."
+            )
+    return kept
 
 
 def hold_out_valid(rows: dict[str, dict], share: float) -> None:

@@ -1,13 +1,13 @@
 """From a recipe's YAML to a trained, exported and tested model, a function a step.
 
-Recipes call these in turn: ``load``, ``prepare``, ``fit``, ``export``, ``test``. What
-differs between recipes is in their YAML, or in their Brain class.
+Recipes call ``train``, or its steps in turn: ``load``, ``prepare``, ``fit``,
+``export``, ``test``. What differs between recipes is in their YAML or Brain class.
 """
 
 import atexit
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import speechbrain as sb
@@ -55,13 +55,13 @@ from pengi_plugin.training.identity import (
 )
 from pengi_plugin.training.mixture import (
     chosen_corpora,
-    find_corpora,
     hold_out_valid,
+    keep_tasks,
     leave_out_test_clips,
     mixture_table,
+    prepare_held_out,
     read_splits,
     settle_shares,
-    split_names,
 )
 from pengi_plugin.training.progress import Progress
 from pengi_plugin.training.schedule import (
@@ -84,6 +84,18 @@ ROWS_HINT = (
 
 #: Options that make a run shorter when they are lowered, where its YAML has them.
 SHORTER = ("number_of_epochs", "n_train")
+
+
+def train(arguments: Sequence[str]) -> list[dict]:
+    """Do all that a training's YAML says; return the table of test scores.
+
+    Arguments are those of ``load``.
+    """
+    hparams, run_opts = load(arguments)
+    rows = prepare(hparams)
+    fit(hparams, run_opts, rows)
+    export(hparams)
+    return test(hparams, run_opts, rows)
 
 
 def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
@@ -240,74 +252,6 @@ def prepare(hparams: dict) -> dict[str, dict]:
     logger.info("Corpora to train on:\n%s", "\n".join(table))
     hparams["corpora"] = corpora
     return rows
-
-
-def keep_tasks(
-    rows: dict[str, dict], tasks: Sequence[str] | str | None, known: Iterable[str] = ()
-) -> dict[str, dict]:
-    """Leave out the rows of all tasks but these; None leaves out none.
-
-    Raises
-    ------
-    ValueError
-        If a task is neither ``known`` nor of any row, or no row of a split is of them.
-    """
-    if tasks is None:
-        return rows
-    tasks = split_names(tasks)
-    found = {row["task"] for some in rows.values() for row in some.values()}
-    unknown = sorted(set(tasks) - found - set(known))
-    if unknown:
-        raise ValueError(
-            f"keep_tasks names the unknown tasks {unknown}; known are {sorted(known)}."
-        )
-    kept = {
-        split: {key: row for key, row in some.items() if row["task"] in tasks}
-        for split, some in rows.items()
-    }
-    for split, some in kept.items():
-        if rows[split] and not some:
-            found = sorted({row["task"] for row in rows[split].values()})
-            raise ValueError(
-                f"keep_tasks: {list(tasks)} are tasks of no row of the {split} data, "
-                f"whose tasks are {found}."
-            )
-    return kept
-
-
-def prepare_held_out(hparams: Mapping, corpora: Iterable[str]) -> list[str]:
-    """Prepare the test sets of ``held_out_corpora`` that are there.
-
-    Arguments
-    ---------
-    hparams : dict
-        Of ``load``.
-    corpora : iterable of str
-        Names of those that are trained on.
-
-    Returns
-    -------
-    paths : list of str
-        Their manifest folders; and the test manifests of known corpora that are not
-        trained on but in ``data_root``, or prepared in ``data_folder``.
-    """
-    held_out, known = hparams["held_out_corpora"], hparams["known_corpora"]
-    others = {name: entry for name, entry in known.items() if name not in corpora}
-    where = (hparams["data_root"], hparams["data_folder"])
-    found = find_corpora(held_out, *where), find_corpora(others, *where)
-    with keep_manifests(is_under_way(hparams["save_folder"])):
-        for corpus in found[0].values():
-            run_on_main(corpus["prepare"])
-        for name, corpus in found[1].items():
-            try:
-                run_on_main(corpus.get("prepare", list))
-            except (OSError, ValueError) as error:
-                logger.warning("%s has no test set to hold out: %s", name, error)
-    tests = [Path(corpus["manifest_folder"]) for corpus in found[1].values()]
-    tests += [Path(hparams["data_folder"], name) for name in others]
-    tests = dict.fromkeys(str(folder / "test.json") for folder in tests)
-    folders = [corpus["manifest_folder"] for corpus in found[0].values()]
-    return folders + [path for path in tests if Path(path).is_file()]
 
 
 def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:

@@ -9,17 +9,7 @@ lists the YAMLs and what they give.
 
 import sys
 
-from pengi_plugin.training.run import export, fit, load, prepare, test
-
-
-def main(arguments: list[str]) -> list[dict]:
-    """Do what a YAML says; return the table of test scores."""
-    hparams, run_opts = load(arguments)
-    rows = prepare(hparams)
-    fit(hparams, run_opts, rows)
-    export(hparams)
-    return test(hparams, run_opts, rows)
-
+from pengi_plugin.training.run import train as main
 
 if __name__ == "__main__":
     main(sys.argv[1:])
