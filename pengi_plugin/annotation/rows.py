@@ -5,12 +5,13 @@ memory at a time, so a recording may be hours long.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pengi_plugin.data.audio import read_clip, read_windows, repeat_or_trim
+from pengi_plugin.data.audio import read_windows, repeat_or_trim
 
 #: Which windows of a recording are answered.
 WINDOWS = ("all", "first")
@@ -90,11 +91,8 @@ def _all_windows(model, paths, windows, on_recording) -> Iterator[Window]:
 
 def _windows(model, path: str, windows: str) -> Iterator[Window]:
     rate, n = model.hparams.sample_rate, model.n_sample
-    if windows == "first":
-        wav = read_clip(path, rate, n)
-        yield Window(path, 0.0, round(n / rate, 3), wav, None)
-        return
-    for start, wav in read_windows(path, rate, n):
+    n_window = 1 if windows == "first" else None
+    for start, wav in islice(read_windows(path, rate, n), n_window):
         end = (start + len(wav)) / rate
         if len(wav) < n:
             wav = repeat_or_trim(wav[None], torch.ones(1), n)[0]

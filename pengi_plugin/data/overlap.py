@@ -10,6 +10,7 @@ same audio file overlap in any case.
 """
 
 import os
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pengi_plugin.data.manifest import SPLITS, manifest_path, read_manifest
+
+#: A source with a start: of videos alone, as IDs elsewhere may end so too.
+VIDEO_AND_START = re.compile(r"(youtube:.+):(\d+(?:\.\d+)?)")
 
 
 class Source(NamedTuple):
@@ -36,18 +40,15 @@ def read_sources(text: str) -> list[Source]:
 Source(recording='clotho:rain_wav', start=None)]
     >>> read_sources("youtube:-a_bcdefghi:30")
     [Source(recording='youtube:-a_bcdefghi', start=30.0)]
+    >>> read_sources("bbc:NHU:05001")
+    [Source(recording='bbc:NHU:05001', start=None)]
     """
     return [_read_source(word) for word in text.split()]
 
 
 def _read_source(word: str) -> Source:
-    recording, _, start = word.rpartition(":")
-    if ":" not in recording:
-        return Source(word)
-    try:
-        return Source(recording, float(start))
-    except ValueError:  # the ID itself has a colon
-        return Source(word)
+    match = VIDEO_AND_START.fullmatch(word)
+    return Source(match[1], float(match[2])) if match else Source(word)
 
 
 class HeldOut:

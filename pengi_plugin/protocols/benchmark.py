@@ -7,8 +7,8 @@ the rows' task must hold; ``controls``: False for a protocol that asks the model
 nothing.
 
 Beside the model's score stands what two controls reach by the same protocol: always
-the commonest right answer (of the training manifest if the set reads one, else of the
-rows that are scored), and the model's answers about other clips of the set.
+the commonest right answer of the rows that are scored, and the model's answers about
+other clips of the set.
 """
 
 import inspect

@@ -40,7 +40,11 @@ def is_contrastive(session: Session) -> bool:
 
 
 def difference_lines(
-    metric: str, scores: Mapping[str, np.ndarray], ways: Mapping[str, str], note=""
+    metric: str,
+    scores: Mapping[str, np.ndarray],
+    ways: Mapping[str, str],
+    note: str = "",
+    clips: Sequence | None = None,
 ) -> list[dict]:
     """Return the lines of per-clip scores of two models, and of their difference.
 
@@ -54,6 +58,8 @@ def difference_lines(
         Model -> how it was asked.
     note : str
         What a reader must know.
+    clips : list
+        The clip of each score, where several are of one; intervals are over clips.
 
     Example
     -------
@@ -64,10 +70,13 @@ def difference_lines(
     """
     first, second = two(scores)
     lines = [
-        score_line(mean_score(metric, scores[model], ways[model], note), model=model)
+        score_line(
+            mean_score(metric, scores[model], ways[model], note, clips), model=model
+        )
         for model in (first, second)
     ]
-    gain = mean_score(metric, scores[first] - scores[second], note=note, share=False)
+    gain = scores[first] - scores[second]
+    gain = mean_score(metric, gain, note=note, clips=clips, share=False)
     return [*lines, score_line(gain, model=f"{first} - {second}")]
 
 
@@ -151,7 +160,8 @@ def compare_labels(
     Arguments are those of ``compare_classes``; rows have ``labels``.
     """
     values, ways, labels = classes_scored(sessions, rows, way, class_form, None)
-    values = {model: np.nan_to_num(found, nan=-1.0) for model, found in values.items()}
+    last = np.finfo(np.float32).min  # an unreadable clip, below every likelihood
+    values = {model: np.nan_to_num(found, nan=last) for model, found in values.items()}
     first, second = two(values)
 
     def map_of(model: str) -> Callable:
@@ -200,13 +210,15 @@ def compare_retrieval(
         ways[model] = CONTRASTIVE if is_contrastive(session) else way
         found = query_scores(session, rows, texts, ways[model])
         ranked[model] = ranked_relevance(found, relevance)
-    note = f"{len(texts)} queries among {len(rows)} clips"
+    # A query goes with the first clip that answers it, as in text_to_audio.
+    about = (ways, f"{len(texts)} queries among {len(rows)} clips")
+    about += (relevance.argmax(axis=1).tolist(),)
     lines = []
     for k in (1, 5, 10):
         hits = {model: recall_at(found, k) for model, found in ranked.items()}
-        lines += difference_lines(f"R@{k}", hits, ways, note)
+        lines += difference_lines(f"R@{k}", hits, *about)
     precision = {model: average_precision_at(x, 10) for model, x in ranked.items()}
-    return lines + difference_lines("mAP@10", precision, ways, note)
+    return lines + difference_lines("mAP@10", precision, *about)
 
 
 def compare_probes(

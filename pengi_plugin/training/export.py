@@ -20,9 +20,11 @@ from yaml import YAMLError  # SpeechBrain reads checkpoints with PyYAML
 
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, load_folder, load_pretrained
 from pengi_plugin.pretrained.write import dumped, kind_of, write_model
+from pengi_plugin.protocols.answer_log import fingerprint
 from pengi_plugin.storage.atomic import new_folder
 from pengi_plugin.training.adaptation import adapt, has_lora, merged, write_adapter
 from pengi_plugin.training.checkpoints import WholeCheckpointer
+from pengi_plugin.training.identity import PRETRAINED, recorded
 
 #: Folder beside an exported model with the low-rank updates of its LM alone. The
 #: model's own LM has them added to its weights.
@@ -67,6 +69,7 @@ def export_run(
     section = tree["model"]
     is_live = model is not None
     if not is_live:
+        check_pretrained(tree, save_folder_of(run_folder, tree))
         model = rebuild(section, tree.get("pretrained_folder"))
         adapt(model, tree)
     load_checkpoint(model, save_folder_of(run_folder, tree))
@@ -116,6 +119,17 @@ def save_folder_of(run_folder: Path, tree: Mapping) -> Path:
     if named.is_relative_to(output_folder):
         return run_folder / named.relative_to(output_folder)
     return named
+
+
+def check_pretrained(tree: Mapping, save_folder: Path) -> None:
+    """Raise ValueError if a run's frozen parts are not where it took them from."""
+    source = tree.get("pretrained_folder")
+    before = recorded(save_folder, "settings").get(PRETRAINED)
+    if source and before and fingerprint(source) != before:
+        raise ValueError(
+            f"{source}, from which the run took its frozen parts, holds another model "
+            "now. Put it back, or take the folder that the run itself exported."
+        )
 
 
 def rebuild(section: CommentedMap, pretrained_folder: str | None) -> dict:

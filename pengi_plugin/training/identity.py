@@ -16,6 +16,9 @@ from pengi_plugin.training.checkpoints import FOLDERS
 #: Written into the folder of the checkpoints when a run starts for the first time.
 RUN_FILE = "run.json"
 
+#: Name of the setting that tells the files of ``pretrained_folder`` from others.
+PRETRAINED = "pretrained_folder (files)"
+
 #: Settings that may change while a run goes on: where things are, how fast it goes,
 #: what is printed, how it is tested, and how long it trains (`total_steps` and
 #: `cooldown` of a schedule follow from that).
@@ -142,6 +145,12 @@ def check_same_run(
             f"{hint}{'give' if hint else 'Give'} another output_folder, or delete "
             "this one to train anew."
         )
+
+
+def recorded(folder: str | Path, part: str) -> dict[str, object]:
+    """Return what ``check_same_run`` has written down; nothing if it never ran."""
+    path = Path(folder) / RUN_FILE
+    return json.loads(path.read_text("utf-8")).get(part, {}) if path.exists() else {}
 
 
 def is_under_way(folder: str | Path) -> bool:

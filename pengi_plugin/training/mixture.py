@@ -201,12 +201,12 @@ def leave_out_test_clips(
     test_sets: Iterable[tuple[str, Mapping]] = (),
     keep: bool = False,
 ) -> None:
-    """Remove the training rows that hold recordings of test sets, and log how many.
+    """Remove training and validation rows of test recordings, and log how many.
 
     Arguments
     ---------
     rows : dict
-        Split -> ID -> row; those of ``train`` are compared with those of ``test``.
+        Split -> ID -> row; ``train`` and ``valid`` are compared with ``test``.
     test_sets : iterable of (str, dict)
         Further ones: name and rows.
     keep : bool
@@ -222,32 +222,38 @@ def leave_out_test_clips(
         held_out.add([row], row["corpus"])
     for name, some in test_sets:
         held_out.add(some.values(), name)
-    train = rows["train"]
-    overlaps = find_overlaps(train, held_out)
-    if not overlaps:
-        logger.info("No training row holds a recording of a test set.")
-        return
-    table = overlap_table(
-        count_overlaps(train, overlaps), "rows kept" if keep else "rows left out"
-    )
-    logger.warning(
-        "%d of %d training rows hold recordings of test sets and are %s:\n%s",
-        *(len(overlaps), len(train)),
-        "kept (keep_overlaps)" if keep else "left out",
-        "\n".join(table),
-    )
-    if keep:
-        return
-    kept = {row_id: row for row_id, row in train.items() if row_id not in overlaps}
-    corpora = {row["corpus"] for row in train.values()}
-    emptied = sorted(corpora - {row["corpus"] for row in kept.values()})
+    kept = {}
+    for split, words in (("train", "training"), ("valid", "validation")):
+        kept[split] = without_overlaps(rows.get(split, {}), held_out, words, keep)
+    corpora = {row["corpus"] for row in rows["train"].values()}
+    emptied = sorted(corpora - {row["corpus"] for row in kept["train"].values()})
     if emptied:
         raise ValueError(
             f"All training rows of {', '.join(emptied)} hold recordings of test sets. "
             "Leave the corpus out of corpora or the test set out of held_out, or train "
             "on test clips by keep_overlaps: True."
         )
-    rows["train"] = kept
+    rows |= kept
+
+
+def without_overlaps(
+    rows: Mapping[str, Mapping], held_out: HeldOut, words: str, keep: bool
+) -> dict[str, Mapping]:
+    """Return the rows without those of held-out recordings, and log how many."""
+    overlaps = find_overlaps(rows, held_out)
+    if not overlaps:
+        logger.info("No %s row holds a recording of a test set.", words)
+        return dict(rows)
+    column = "rows kept" if keep else "rows left out"
+    logger.warning(
+        "%d of %d %s rows hold recordings of test sets and are %s:\n%s",
+        *(len(overlaps), len(rows), words),
+        "kept (keep_overlaps)" if keep else "left out",
+        "\n".join(overlap_table(count_overlaps(rows, overlaps), column)),
+    )
+    if keep:
+        return dict(rows)
+    return {row_id: row for row_id, row in rows.items() if row_id not in overlaps}
 
 
 def keep_tasks(
@@ -287,8 +293,9 @@ def hold_out_valid(rows: dict[str, dict], share: float) -> None:
     """Move a share of the training clips to validation if there is no row for it.
 
     A recording is moved if a checksum of its source, or else of its name, is among the
-    lowest ``share`` of all possible ones: all clips of a source stay together, and the
-    same ones are moved on every machine and in any order of the rows.
+    lowest ``share`` of all possible ones: all clips of a source stay together (also of
+    sources that a row names together), and the same ones are moved on every machine
+    and in any order of the rows.
 
     Raises
     ------
@@ -297,8 +304,9 @@ def hold_out_valid(rows: dict[str, dict], share: float) -> None:
     """
     if rows["valid"]:
         return
+    first = first_recordings(rows["train"].values())
     checksums = {
-        row_id: zlib.crc32(recording_of(row).encode())
+        row_id: zlib.crc32(first[recordings_of(row)[0]].encode())
         for row_id, row in rows["train"].items()
     }
     moved = {row_id for row_id, n in checksums.items() if n < share * 2**32}
@@ -316,16 +324,38 @@ def hold_out_valid(rows: dict[str, dict], share: float) -> None:
     )
 
 
-def recording_of(row: Mapping) -> str:
+def recordings_of(row: Mapping) -> list[str]:
     """Return what a row's recording is called, wherever its file lies.
 
     Example
     -------
-    >>> recording_of({"source": "youtube:ab:30"}), recording_of({"wav": "/x/a.wav"})
-    ('youtube:ab', 'a.wav')
+    >>> recordings_of({"source": "youtube:ab:30"}), recordings_of({"wav": "/x/a.wav"})
+    (['youtube:ab'], ['a.wav'])
     """
     sources = read_sources(row.get("source") or "")
-    return sources[0].recording if sources else Path(row["wav"]).name
+    return [source.recording for source in sources] or [Path(row["wav"]).name]
+
+
+def first_recordings(rows: Iterable[Mapping]) -> dict[str, str]:
+    """Return name of a recording -> first name of all that rows tie it to.
+
+    Example
+    -------
+    >>> rows = [{"source": "clotho:b freesound:1"}, {"source": "freesound:1"}]
+    >>> first_recordings(rows)
+    {'clotho:b': 'clotho:b', 'freesound:1': 'clotho:b'}
+    """
+    above: dict[str, str] = {}
+
+    def find(name: str) -> str:
+        while above.setdefault(name, name) != name:
+            name = above[name]
+        return name
+
+    for row in rows:
+        roots = sorted({find(name) for name in recordings_of(row)})
+        above |= dict.fromkeys(roots, roots[0])
+    return {name: find(name) for name in above}
 
 
 def settle_shares(

@@ -47,6 +47,7 @@ from pengi_plugin.training.checks import check_exportable, check_one_answer
 from pengi_plugin.training.export import export_run
 from pengi_plugin.training.hparams import read_hparams
 from pengi_plugin.training.identity import (
+    PRETRAINED,
     RUN_FILE,
     check_same_run,
     flat_settings,
@@ -136,6 +137,8 @@ def load(arguments: Sequence[str]) -> tuple[dict, sb.utils.run_opts.RunOptions]:
     hparams = load_hyperpyyaml(read_hparams(hparams_file), overrides)
     resolved = resolve_references(read_hparams(hparams_file), overrides).read()
     settings = settings_of(resolved, run_opts)
+    if hparams.get("pretrained_folder"):  # its path alone says nothing of what is there
+        settings[PRETRAINED] = fingerprint(hparams["pretrained_folder"])
     run_on_main(claim, args=[hparams, settings])
     sb.create_experiment_directory(hparams["output_folder"])
     settle_precision(hparams, run_opts)

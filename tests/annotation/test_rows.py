@@ -48,6 +48,9 @@ def test_the_first_window_has_the_answer_of_the_plain_call(model, archive):
     rows = list(answer_rows(model, files, PROMPTS[:1], windows="first"))
     answers = model.generate_files(files, PROMPTS[0])
     assert [(row["path"], row["answer"]) for row in rows] == [*zip(files, answers)]
+    seconds = [soundfile.info(file).duration for file in files]
+    ends = [min(length, model.hparams.clip_seconds) for length in seconds]
+    assert [row["end"] for row in rows] == pytest.approx(ends, abs=2e-3)
 
 
 def test_a_score_is_the_average_log_probability_of_the_answers_tokens(model, archive):

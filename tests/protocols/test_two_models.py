@@ -75,6 +75,43 @@ def test_retrieval_compares_the_rank_of_the_same_queries(sessions, monkeypatch):
     assert by_model(table, "mAP@10")["CLAP"]["score"] == pytest.approx(1 / 3)
 
 
+def test_intervals_of_retrieval_are_over_clips_not_captions(sessions, monkeypatch):
+    """Five captions a clip, all found or none: as wide as one caption a clip is."""
+
+    def width(n_caption):
+        rows = [
+            {"id": str(n), "references": [f"{n:02} {k}" for k in range(n_caption)]}
+            for n in range(20)
+        ]
+        found = np.repeat(np.eye(20) * np.resize([1, -1], 20), n_caption, axis=0)
+        monkeypatch.setattr(two_models, "query_scores", lambda *arguments: found)
+        line = by_model(two_models.compare_retrieval(sessions, rows), "R@1")["CLAP"]
+        assert line["score"] == 0.5
+        return line["high"] - line["low"]
+
+    assert width(5) == pytest.approx(width(1), abs=0.06)
+
+
+@pytest.mark.parametrize("value", [-50.0, 0.5])
+def test_a_clip_that_cannot_be_read_is_ranked_last(sessions, monkeypatch, value):
+    """Also where scores are log-probabilities, far below -1."""
+    values = np.resize([value, np.nan, value - 1], 30)[:, None]
+    monkeypatch.setattr(two_models, "class_scores", lambda *arguments: values)
+    labels = [["dog"], [], ["dog"]] * 10
+    rows = [{"id": str(n), "labels": some} for n, some in enumerate(labels)]
+    lines = by_model(two_models.compare_labels(sessions, rows), "mAP")
+    assert lines["Pengi"]["score"] == 1.0
+
+
+def test_equal_shares_of_other_clips_are_a_difference_with_a_width():
+    scores = {"Pengi": np.resize([1.0, 0.0], 100), "CLAP": np.resize([0.0, 1.0], 100)}
+    *_, gain = two_models.difference_lines(
+        "accuracy", scores, dict.fromkeys(scores, "")
+    )
+    assert gain["score"] == 0.0
+    assert gain["low"] < -0.1 < 0.1 < gain["high"]
+
+
 def test_probes_are_compared_on_the_tested_clips(sessions, monkeypatch):
     generator = np.random.default_rng(1)
     labels = [n % 2 for n in range(40)]

@@ -13,7 +13,7 @@ from pengi_plugin.training.mixture import (
     hold_out_valid,
     leave_out_test_clips,
     read_splits,
-    recording_of,
+    recordings_of,
     settle_shares,
 )
 from pengi_plugin.training.run import describe, prepare
@@ -108,7 +108,7 @@ def test_training_rows_of_test_recordings_go_and_are_counted(caplog):
 
 
 def test_validation_is_held_out_by_recording_where_there_is_none(caplog):
-    train = rows_of("a", 400, source="freesound:{}:1")
+    train = rows_of("a", 400, source="youtube:{}:1")
     train |= {f"{key}_again": row for key, row in train.items()}
     rows = {"train": dict(train), "valid": {}}
     hold_out_valid(rows, 0.1)
@@ -131,7 +131,31 @@ def test_validation_is_held_out_by_recording_where_there_is_none(caplog):
 
 
 def test_a_recording_without_source_is_known_by_its_files_name():
-    assert recording_of({"wav": "/here/a.wav"}) == recording_of({"wav": "/b/a.wav"})
+    assert recordings_of({"wav": "/here/a.wav"}) == recordings_of({"wav": "/b/a.wav"})
+
+
+def test_rows_that_share_any_source_stay_on_one_side():
+    train = rows_of("a", 200, source="clotho:{0} freesound:{0}")
+    train |= rows_of("b", 200, source="freesound:{}")
+    rows = {"train": dict(train), "valid": {}}
+    hold_out_valid(rows, 0.3)
+    sides = {"train": set(), "valid": set()}
+    for split, numbers in sides.items():
+        numbers |= {row_id.split("/")[1] for row_id in rows[split]}
+    assert sides["valid"]
+    assert not sides["train"] & sides["valid"]
+
+
+def test_validation_rows_of_test_recordings_go_too(caplog):
+    rows = {
+        "train": rows_of("a", 3, source="freesound:{}"),
+        "valid": rows_of("a", 3, 10, source="freesound:{}"),
+        "test": rows_of("c", 2, 11, source="freesound:{}"),
+    }
+    leave_out_test_clips(rows)
+    assert list(rows["valid"]) == ["a/10"]
+    assert len(rows["train"]) == 3
+    assert "2 of 3 validation rows" in caplog.text
 
 
 def test_shares_are_the_number_of_clips_to_a_power():
