@@ -49,4 +49,5 @@ def test_a_killed_test_pass_goes_on_and_gives_the_same_table(
     last = run_script(arguments)
     output, _ = last.communicate(timeout=300)
     assert last.returncode == 0, output
+    assert n_answer(folder) == n_total  # nothing was answered twice
     assert (folder / "test_scores.json").read_bytes() == expected

@@ -116,6 +116,33 @@ def test_the_rates_of_a_run_that_goes_on_are_those_of_its_new_length(brain):
     assert rates == pytest.approx([0.1 * (21 - step) / 19 for step in range(11, 21)])
 
 
+class Two(nn.Module):
+    """A slow weight and a fast one."""
+
+    def __init__(self):
+        super().__init__()
+        self.slow = nn.Parameter(torch.tensor(0.0))
+        self.fast = nn.Parameter(torch.tensor(0.0))
+
+
+def test_parts_learn_at_their_rates_and_are_clipped_together():
+    hparams = {
+        "seed": 1,
+        "epoch_counter": Epoch(),
+        "lr_annealing": LinearWarmupScheduler(0.1, 1, 11),
+        "lr_factors": {"slow": 0.1},
+    }
+    opts = {"device": "cpu", "max_grad_norm": 1.0}
+    brain = PengiBrain({"pengi": Two()}, lambda p: torch.optim.SGD(p, 1), hparams, opts)
+    brain.on_fit_start()
+    pengi = brain.modules.pengi
+    pengi.slow.grad, pengi.fast.grad = torch.tensor(30.0), torch.tensor(40.0)
+    brain.optimizers_step()
+    # A gradient of norm 50 is clipped to (0.6, 0.8).
+    assert pengi.fast.item() == pytest.approx(-0.1 * 0.8)
+    assert pengi.slow.item() == pytest.approx(-0.1 * 0.1 * 0.6)
+
+
 def update(brain, gradient=1.0, loss=1.0):
     """Make an update of the one weight, with momentum and weight decay."""
     brain.modules.pengi.scale.grad = torch.tensor(gradient)

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,9 @@ from pengi_plugin.training.mixture import (
     chosen_corpora,
     find_corpora,
     hold_out_valid,
+    keep_tasks,
     leave_out_test_clips,
+    prepare_held_out,
     read_splits,
     recordings_of,
     settle_shares,
@@ -233,3 +236,60 @@ def test_a_run_leaves_out_its_own_tests_and_those_that_it_names(tmp_path, caplog
     assert len(kept["train"]) == 6
     with pytest.raises(ValueError, match=r"train rows: '3 .* then, '6 .* now"):
         check_same_run(tmp_path / "run", "rows", describe(kept))
+
+
+def of_task(task, *ids):
+    return {row_id: {"task": task} for row_id in ids}
+
+
+def test_only_rows_of_the_tasks_to_keep_stay():
+    captions, questions = of_task("captioning", "c"), of_task("question", "q")
+    rows = {"train": captions | questions, "test": captions, "valid": {}}
+    assert keep_tasks(rows, None) is rows
+    for tasks in (["captioning"], "captioning"):
+        kept = keep_tasks(rows, tasks)
+        assert kept == {"train": captions, "test": captions, "valid": {}}
+    # One that is known may have no rows, if another has.
+    assert keep_tasks(rows, "captioning,metadata", ["metadata"]) == kept
+    with pytest.raises(ValueError, match=r"unknown tasks \['caption'\]"):
+        keep_tasks(rows, "captioning,caption")
+    with pytest.raises(ValueError, match="tasks of no row of the test data"):
+        keep_tasks(rows, ["question"])
+
+
+def test_every_source_null_says_what_to_give(tmp_path):
+    with pytest.raises(ValueError, match=r"nothing to train on.*\['a'\]"):
+        prepare({"corpora": {"a": {"source": None}}, "save_folder": tmp_path})
+
+
+def write_test_clips(data_folder, manifest_folder):
+    """Prepare a corpus of one test clip."""
+    write(Path(manifest_folder), "test", rows_of("t", 1))
+
+
+def fail(data_folder, manifest_folder):
+    """Stand in for a corpus that is damaged."""
+    raise FileNotFoundError("no list")
+
+
+def test_corpora_that_are_there_and_not_chosen_are_prepared_and_held_out(
+    tmp_path, caplog
+):
+    for name in ("chosen", "other", "damaged"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    known = {
+        "chosen": {"folders": ["chosen"], "prepare": fail},  # prepared elsewhere
+        "other": {"folders": ["other"], "prepare": write_test_clips},
+        "damaged": {"folders": ["damaged"], "prepare": fail},
+        "absent": {"folders": ["absent"], "prepare": fail},
+    }
+    hparams = {
+        "save_folder": str(tmp_path / "save"),
+        "known_corpora": known,
+        "held_out_corpora": {},
+        "data_root": str(tmp_path / "data"),
+        "data_folder": str(tmp_path / "m"),
+    }
+    found = prepare_held_out(hparams, ["chosen"])
+    assert found == [str(tmp_path / "m" / "other" / "test.json")]
+    assert "damaged has no test set to hold out: no list" in caplog.text
