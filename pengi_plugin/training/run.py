@@ -26,7 +26,13 @@ from pengi_plugin.conversion.clap import load_clap
 from pengi_plugin.conversion.clap_model import load_clap_model
 from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset, make_sampler
-from pengi_plugin.data.manifest import SPLITS, keep_manifests
+from pengi_plugin.data.manifest import (
+    SPLITS,
+    Rows,
+    as_rows,
+    concatenate,
+    keep_manifests,
+)
 from pengi_plugin.data.overlap import read_held_out
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.precision import choose_precision
@@ -52,7 +58,6 @@ from pengi_plugin.training.identity import (
     check_same_run,
     flat_settings,
     is_under_way,
-    rows_digest,
 )
 from pengi_plugin.training.mixture import (
     chosen_corpora,
@@ -76,6 +81,10 @@ logger = logging.getLogger(__name__)
 
 #: Answers that ``test`` prints.
 N_PRINTED = 12
+
+#: Part of a run's record that tells its rows; not the name of versions that made other
+#: digests of them.
+ROWS = "digests of rows"
 
 #: What to do about other rows than a run has started with.
 ROWS_HINT = (
@@ -207,7 +216,7 @@ def settle_precision(hparams: dict, run_opts: sb.utils.run_opts.RunOptions) -> N
             hparams[name] = ddp_broadcast(chosen)
 
 
-def prepare(hparams: dict) -> dict[str, dict]:
+def prepare(hparams: dict) -> dict[str, Rows]:
     """Prepare every corpus that is to be used, on one process, and read it.
 
     Training rows with recordings of test sets are left out (``keep_overlaps``: they are
@@ -228,16 +237,18 @@ def prepare(hparams: dict) -> dict[str, dict]:
     Returns
     -------
     rows : dict
-        Split -> ID -> manifest row, all corpora together.
+        Split -> Rows: ID -> manifest row, all corpora together.
     """
     corpora = chosen_corpora(hparams)
-    rows = {split: {} for split in SPLITS}
+    of_corpora = []
     for name, corpus in corpora.items():
         if "prepare" in corpus:
             with keep_manifests(is_under_way(hparams["save_folder"])):
                 run_on_main(corpus["prepare"])
-        for split, some in read_splits(name, corpus["manifest_folder"]).items():
-            rows[split] |= some
+        splits = [name, corpus["manifest_folder"]]
+        run_on_main(read_splits, args=splits)  # converts each manifest, once
+        of_corpora.append(read_splits(*splits))
+    rows = {split: concatenate(of[split] for of in of_corpora) for split in SPLITS}
     if not any(rows.values()):
         raise ValueError(
             "There is nothing to train on: every corpus of the YAML has "
@@ -327,7 +338,7 @@ def fit(
         check_exportable(hparams["output_folder"], hparams["model"])
     run_on_main(
         check_same_run,
-        args=[hparams["save_folder"], "rows", describe(rows), ROWS_HINT],
+        args=[hparams["save_folder"], ROWS, describe(rows), ROWS_HINT],
     )
     hparams["tensorboard_logger"] = hparams["tensorboard_logger"]()
     brain = brain_class(
@@ -409,9 +420,7 @@ def rows_with_files(rows: Mapping[str, Mapping]) -> dict[str, Mapping]:
 def describe(rows: Mapping[str, Mapping]) -> dict[str, str]:
     """Return split -> number of rows and their digest."""
     return {
-        f"{split} rows": f"{len(some)} ("
-        + rows_digest({"id": row_id, **row} for row_id, row in some.items())
-        + ")"
+        f"{split} rows": f"{len(some)} ({as_rows(some).digest()})"
         for split, some in rows.items()
     }
 
