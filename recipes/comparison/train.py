@@ -15,24 +15,20 @@ from pathlib import Path
 
 from speechbrain.utils.distributed import if_main_process
 
+from pengi_plugin.data.manifest import Rows
 from pengi_plugin.protocols.paired import compare_captions
 from pengi_plugin.protocols.table import write_table
 from pengi_plugin.training import run
+from pengi_plugin.training.mixture import keep_tasks
 
 TASK = "captioning"
 RUNS = {"A": "captions only", "B": "all tasks"}
 
 
-def rows_of_run(rows: dict[str, dict], name: str) -> dict[str, dict]:
+def rows_of_run(rows: dict[str, Rows], name: str) -> dict[str, Rows]:
     """Return split -> rows of a run; both are tested on the captions."""
-    return {
-        split: {
-            key: row
-            for key, row in some.items()
-            if row["task"] == TASK or (name == "B" and split != "test")
-        }
-        for split, some in rows.items()
-    }
+    captions = keep_tasks(rows, TASK)
+    return captions if name == "A" else {**rows, "test": captions["test"]}
 
 
 def main(arguments: list[str]) -> list[dict]:

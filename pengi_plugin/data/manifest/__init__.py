@@ -14,7 +14,7 @@ millions opens at once and is shared by all processes. Such a file belongs to us
 ``data.manifest.arrow``.
 """
 
-from pengi_plugin.data.manifest.arrow import open_arrow
+from pengi_plugin.data.manifest.arrow import number_of, open_arrow, raw
 from pengi_plugin.data.manifest.audio_files import (
     AUDIO_SUFFIXES,
     audio_files,
@@ -62,7 +62,9 @@ __all__ = [
     "is_prepared",
     "keep_manifests",
     "manifest_path",
+    "number_of",
     "open_arrow",
+    "raw",
     "read_manifest",
     "read_record",
     "read_rows",
