@@ -29,17 +29,23 @@ class Clips:
     """
 
     def __init__(self, rows: Rows, templates: Mapping[str, Template]):
-        _, first, numbers, counts = np.unique(
-            rows.clips(), return_index=True, return_inverse=True, return_counts=True
-        )
-        order = np.argsort(first)  # of the clips, which unique has sorted
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
-        # Rows of one clip stand together, in their old order.
-        self.rows = rows.select(np.argsort(place[numbers], kind="stable"))
-        self.starts = np.concatenate([[0], np.cumsum(counts[order])])
+        keys = rows.clips()
+        order = np.argsort(keys, kind="stable").astype(rows.numbers.dtype)
+        keys = keys[order]  # rows of one clip stand together, in their old order
+        is_first = np.ones(len(keys), bool)
+        is_first[1:] = keys[1:] != keys[:-1]
+        del keys
+        begins = np.flatnonzero(is_first)
+        by_first_row = np.argsort(order[begins])
+        counts = np.diff(begins, append=len(order))[by_first_row]
+        begins = begins[by_first_row]
         codes, self.corpora = rows.categories("corpus")
-        self.corpus = codes[first[order]]
+        self.corpus = codes[order[begins]]
+        self.starts = np.zeros(len(begins) + 1, order.dtype)
+        np.cumsum(counts, out=self.starts[1:])
+        places = np.repeat((begins - self.starts[:-1]).astype(order.dtype), counts)
+        places += np.arange(len(order), dtype=order.dtype)
+        self.rows = rows.select(order[places])
         self.templates = templates
 
     def __len__(self):
@@ -51,7 +57,9 @@ class Clips:
     def __getitem__(self, index: int) -> dict:
         """Return ``id``, ``wav_path``, ``corpus`` and ``rows``: a pair of each row."""
         begin, end = self.starts[index : index + 2]
-        items = [self.rows.item_at(position) for position in range(begin, end)]
+        items = [
+            self.rows.item_at(position) for position in range(int(begin), int(end))
+        ]
         wav, corpus = str(items[0][1]["wav"]), self.corpora[self.corpus[index]]
         if any(str(row["wav"]) != wav for _, row in items):
             raise ValueError(

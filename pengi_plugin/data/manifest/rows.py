@@ -104,7 +104,11 @@ class Rows(Mapping):
         self.parts = list(parts)
         sizes = [0, *(len(part.file) for part in self.parts)]
         self.starts = np.cumsum(sizes)
-        self.numbers = np.arange(self.starts[-1]) if numbers is None else numbers
+        if numbers is None:
+            numbers = np.arange(self.starts[-1])
+        # Half the memory, for all but billions of rows.
+        is_small = self.starts[-1] <= np.iinfo(np.int32).max
+        self.numbers = numbers.astype(np.int32 if is_small else np.int64, copy=False)
 
     def __len__(self):
         return len(self.numbers)
@@ -160,7 +164,7 @@ class Rows(Mapping):
     def select(self, positions) -> "Rows":
         """Return the rows at some positions, or where a mask is true."""
         positions = np.asarray(positions)
-        if positions.dtype != bool:
+        if not len(positions):
             positions = positions.astype(np.int64)
         return Rows(self.parts, self.numbers[positions])
 
@@ -198,16 +202,18 @@ class Rows(Mapping):
 
     def clips(self) -> np.ndarray:
         """Return of each row a number that rows of one corpus and file share [row]."""
-        codes, names = self.categories("corpus")
-        corpora = np.array([number_of(raw(name)) for name in names], dtype=np.uint64)
         # Files of the same name in two folders are two.
         places = [
             number_of(raw(part.folder), raw(part.data_root)) for part in self.parts
         ]
         sizes = [len(part.file) for part in self.parts]
-        found = np.repeat(np.array(places, dtype=np.uint64), sizes)
-        found ^= self._numbers("clip")
-        return found[self.numbers] ^ corpora[codes]
+        found = self._numbers("clip")
+        found ^= np.repeat(np.array(places, dtype=np.uint64), sizes)
+        found = found[self.numbers]
+        codes, names = self.categories("corpus")
+        corpora = np.array([number_of(raw(name)) for name in names], dtype=np.uint64)
+        found ^= corpora[codes]
+        return found
 
     def digest(self) -> str:
         """Return a digest of all rows in any order, wherever their files lie."""
@@ -296,6 +302,6 @@ def concatenate(several: Iterable[Rows]) -> Rows:
     parts, numbers, n_row = [], [np.zeros(0, np.int64)], 0
     for rows in several:
         parts += rows.parts
-        numbers.append(rows.numbers + n_row)
+        numbers.append(rows.numbers.astype(np.int64) + n_row)
         n_row += int(rows.starts[-1])
     return Rows(parts, np.concatenate(numbers))
