@@ -200,7 +200,6 @@ def _ranked_scores(
     values: np.ndarray, relevance: np.ndarray, way: str, note: str, clips: list
 ) -> list[Score]:
     """Return R@1, R@5, R@10 and mAP@10 of scores [query, item]; NaN is last."""
-    values = np.where(np.isnan(values), -np.inf, values)  # an unreadable clip
     ranked = ranked_relevance(values, relevance)
     scores = [
         mean_score(f"R@{k}", recall_at(ranked, k), way, note, clips) for k in (1, 5, 10)

@@ -190,7 +190,7 @@ def test_classes_stand_behind_some_words_and_none_is_no_class(session, clips, mo
 def test_map_says_over_which_of_the_classes_it_is(session, clips):
     rows = [clips(500, "a", labels=["dog"]), clips(1000, "b", labels=["rain"])]
     score = multi_label(session, rows, [*CLASSES, "wind"], ways=["similarity"])[0]
-    assert score.note == "over 2 of 4 classes; the others have no clip"
+    assert score.note == "2 of 4 classes have clips; mAP is over these"
 
 
 def test_likelihoods_of_a_part_leave_the_end_mark_out(session, rows, model):
