@@ -17,6 +17,7 @@ from pengi_plugin.data.manifest import (
     Fault,
     check_audio,
     manifest_path,
+    read_record,
     read_rows,
 )
 from pengi_plugin.data.overlap import (
@@ -25,6 +26,7 @@ from pengi_plugin.data.overlap import (
     find_overlaps,
     read_held_out,
 )
+from pengi_plugin.data.separators import undeclared_labels
 from pengi_plugin.tasks import TASKS, Template, apply
 
 #: Kind of fault -> what it is a share of, in the order of the summary.
@@ -103,6 +105,8 @@ class Report(NamedTuple):
     faults: list[Fault]
     #: (training corpus, test set) -> rows of the former that hold test recordings.
     overlaps: Mapping[tuple[str, str], int] = {}
+    #: What may be meant otherwise than it is read; no fault.
+    warnings: tuple[str, ...] = ()
 
     def summary(self) -> list[dict]:
         """Return for each kind of fault its ``count``, its ``share`` and ``names``.
@@ -162,7 +166,7 @@ def check_folder(
     """
     folder = Path(folder)
     paths, faults = find_manifests(folder)
-    rows, n_row = [], 0
+    rows, n_row, warnings = [], 0, []
     for path in paths:
         corpus = path.parent.relative_to(folder).as_posix()
         corpus = folder.resolve().name if corpus == "." else corpus
@@ -172,6 +176,8 @@ def check_folder(
             faults.append(Fault("manifest", str(path), str(error)))
             continue
         n_row += len(found) + len(wrong)
+        prepared = read_record(path.parent).get("arguments")
+        warnings += undeclared_labels(path, found.values(), prepared)
         faults += wrong
         split = f"{path.stem} of {corpus}"
         rows += [{**row, "split": path.stem, "where": split} for row in found.values()]
@@ -183,7 +189,7 @@ def check_folder(
     counts = {"manifests": len(paths), "rows": n_row, "files": len(heard)}
     parents = {path.parent for path in paths}
     overlaps = overlaps_with_tests(rows, read_held_out(held_out, parents))
-    return Report(counts, faults, overlaps)
+    return Report(counts, faults, overlaps, tuple(warnings))
 
 
 def overlaps_with_tests(

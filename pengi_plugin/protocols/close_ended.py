@@ -24,15 +24,14 @@ from pengi_plugin.metrics.classification import (
 from pengi_plugin.metrics.text import part_of
 from pengi_plugin.protocols.answer_log import rank_and_world
 from pengi_plugin.protocols.confusion import write_confusion
-from pengi_plugin.protocols.score import Score, mean_score, share_score
-from pengi_plugin.protocols.session import (
-    Session,
+from pengi_plugin.protocols.embeddings import (
     contrastive_scores,
     embed_answers,
-    generated_answers,
-    normalized_likelihoods,
     says_something,
 )
+from pengi_plugin.protocols.likelihoods import normalized_likelihoods
+from pengi_plugin.protocols.score import Score, mean_score, share_score
+from pengi_plugin.protocols.session import Session, generated_answers
 
 #: Way -> does it go through the trained projection of prompts?
 SIMILARITY_WAYS = {"similarity": False, "projected similarity": True}

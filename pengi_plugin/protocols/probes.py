@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from pengi_plugin.metrics.classification import mean_average_precision
 from pengi_plugin.protocols.close_ended import class_targets, occurring_classes
+from pengi_plugin.protocols.embeddings import audio_embeddings
 from pengi_plugin.protocols.score import Score, mean_score, share_score
-from pengi_plugin.protocols.session import Session, audio_embeddings
+from pengi_plugin.protocols.session import Session
 
 D_HIDDEN = 512
 #: A probe is trained for this many epochs, and steps at least.

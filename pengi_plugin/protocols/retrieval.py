@@ -23,14 +23,10 @@ from pengi_plugin.metrics.retrieval import (
     recall_at,
 )
 from pengi_plugin.protocols.answer_log import digest, rank_and_world, wait_for_all
+from pengi_plugin.protocols.embeddings import contrastive_scores, embed_answers
+from pengi_plugin.protocols.likelihoods import answer_likelihoods
 from pengi_plugin.protocols.score import Score, mean_score
-from pengi_plugin.protocols.session import (
-    Session,
-    answer_likelihoods,
-    contrastive_scores,
-    embed_answers,
-    generated_answers,
-)
+from pengi_plugin.protocols.session import Session, generated_answers
 from pengi_plugin.storage.atomic import new_folder
 
 INDEX_FILE, POINTS_FILE = "index.json", "index.safetensors"

@@ -24,10 +24,11 @@ from pengi_plugin.protocols.close_ended import (
     class_targets,
     occurring_classes,
 )
+from pengi_plugin.protocols.embeddings import audio_embeddings
 from pengi_plugin.protocols.probes import probe_outputs
 from pengi_plugin.protocols.retrieval import queries, query_scores
 from pengi_plugin.protocols.score import Score, mean_score
-from pengi_plugin.protocols.session import Session, audio_embeddings
+from pengi_plugin.protocols.session import Session
 from pengi_plugin.protocols.table import score_line
 
 #: Why a line has no figure.

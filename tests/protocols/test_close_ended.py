@@ -13,7 +13,8 @@ from pengi_plugin.protocols.close_ended import (
     multi_label,
     single_label,
 )
-from pengi_plugin.protocols.session import audio_embeddings, generated_answers
+from pengi_plugin.protocols.embeddings import audio_embeddings
+from pengi_plugin.protocols.session import generated_answers
 
 CLASSES = ["church_bells", "dog", "rain"]
 

@@ -5,6 +5,7 @@ import pytest
 
 from pengi_plugin.metrics import java_captions
 from pengi_plugin.protocols.captioning import captioning
+from pengi_plugin.protocols.clock import Clock
 from pengi_plugin.protocols.numbers import numbers, part_after
 from pengi_plugin.protocols.questions import question_answering
 from pengi_plugin.protocols.retrieval import (
@@ -13,7 +14,6 @@ from pengi_plugin.protocols.retrieval import (
     reranked_scores,
     text_to_audio,
 )
-from pengi_plugin.protocols.session import Clock
 
 
 def by_name(scores):

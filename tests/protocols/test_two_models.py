@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from pengi_plugin.protocols import two_models
+from pengi_plugin.protocols.embeddings import contrastive_scores
 from pengi_plugin.protocols.retrieval import audio_to_text, text_to_audio
 from pengi_plugin.protocols.score import Score
-from pengi_plugin.protocols.session import Session, contrastive_scores
+from pengi_plugin.protocols.session import Session
 from tests.tone_model import write_tone
 
 ROWS = [{"id": str(n), "label": label} for n, label in enumerate("abca")]
