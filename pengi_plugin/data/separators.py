@@ -2,7 +2,8 @@
 
 ``Bark,Dog`` is two labels or one with a comma in its name, as in AudioSet's ``Air horn,
 truck horn``. What it is must be declared: by a list in JSON; by a CSV column that is
-named ``labels[;]`` or, in quotes, ``"labels[,]"``; by ``--separator`` of ``pengi prepare clips``.
+named ``labels[;]`` or, in quotes, ``"labels[,]"``; by ``--separator`` of ``pengi
+prepare clips``.
 """
 
 import csv

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from pengi_plugin.protocols import session as session_module
+from pengi_plugin.protocols import likelihoods as likelihoods_module
 from pengi_plugin.protocols.close_ended import (
     class_scores,
     class_targets,
@@ -162,7 +162,7 @@ def test_only_the_part_of_an_answer_that_holds_the_class_counts(session, clips, 
 
 
 def test_many_classes_are_scored_a_batch_at_a_time(session, rows, monkeypatch):
-    monkeypatch.setattr(session_module, "ANSWER_BATCH", 2)
+    monkeypatch.setattr(likelihoods_module, "ANSWER_BATCH", 2)
     score, _ = single_label(session, rows, CLASSES, ways=["likelihood"])
     assert score.value == 6 / 8
 
