@@ -15,9 +15,10 @@ has in the set it is of: Clotho's clip for ClothoAQA, the video for AudioGroundi
 2017, CochlScene and VocalSound are of these sets' test parts; their own manifests have
 no sources to compare.
 
-Not seen: the list itself; its keys are from the authors' code. Certain, from their
-documentation: folders and counts (TUT2017 has 488 questions in one copy). From memory:
-the authors and title of the citation.
+Certain, from the authors' documentation and code: folders, counts (TUT2017 has 488
+questions in one copy) and keys of the list. Not seen: the list itself. From memory: the
+authors and title of the citation, and what files of AudioGrounding and AVQA are called
+in these sets.
 """
 
 import json

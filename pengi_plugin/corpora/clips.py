@@ -16,6 +16,8 @@ question=QuestionText answer=answer``. Files are found by the path in the table,
 Traps: ``Bark,Dog`` is one label unless ``--separator ,``, or a column that is named
 ``label[,]``, says that it is two; ``pengi check`` warns where neither does. Texts are
 taken as they stand; lines without a text are left out and counted.
+
+Certain of FindSounds: its name in the paper alone. The rest is as you say.
 """
 
 import logging

@@ -149,7 +149,8 @@ def main(arguments: list[str]) -> list[dict]:
     join_processes(run_opts)
     hparams = load_hyperpyyaml(read_benchmark(hparams_file), overrides)
     names = choose(options.tasks, hparams["sets"])
-    templates = extend(hparams.get("templates", hparams.get("tasks")))
+    own = [hparams.get(key) or {} for key in ("tasks", "templates")]
+    templates = extend({**own[0], **own[1]})
     local = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     device = run_opts["device"] or (local if torch.cuda.is_available() else "cpu")
     precision = run_opts["precision"]
