@@ -49,9 +49,12 @@ def test_all_corpora_are_found_trained_on_and_scored(
     entries = entries_of(root)
     assert len(entries) > 40
     assert {line["set"] for line in table} == entries
-    # What has no figure needs Java or weights; its set has others.
-    unscored = [line for line in table if line["score"] is None]
-    assert all("needs " in line["note"] for line in unscored), unscored
+    # What has no figure needs Java or weights, or is of answers with a number or an
+    # option, of which a model that learned for one update gives none.
+    unscored = {line["metric"]: line["note"] for line in table if line["score"] is None}
+    of_some = ("mean absolute error", "accuracy where an option is found")
+    for metric, note in unscored.items():
+        assert note.startswith("needs ") or metric in of_some, (metric, note)
     assert {line["set"] for line in table if line["score"] is not None} == entries
 
 
