@@ -210,9 +210,9 @@ def check_failed(failed: Mapping[str, str], skip: bool) -> None:
         return
     lines = [f"  {name}: {text}" for name, text in failed.items()]
     raise ValueError(
-        f"{len(failed)} corpora that are there could not be prepared:\n"
+        f"Corpora that could not be prepared ({len(failed)}):\n"
         + "\n".join(lines)
-        + "\nPut them right, choose others by --corpora, or leave these out by "
+        + "\nPut them right, choose others by corpora, or train without these by "
         "--skip_failed_corpora True."
     )
 
