@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from pengi_plugin.corpora.air_bench import SOUND
 from pengi_plugin.corpora.muchomusic import OPTIONS
 from pengi_plugin.corpora.urbansound8k import CLASSES as URBAN_CLASSES
-from pengi_plugin.protocols import probes
+from pengi_plugin.protocols import probe_training
 from tests.conftest import ROOT
 from tests.corpora import test_clotho, test_nsynth
 from tests.corpora.conftest import write_audio  # noqa: F401 (a fixture)
@@ -143,8 +143,8 @@ def tree(request, write_audio):  # noqa: F811
 @pytest.fixture
 def evaluate(recipe, tiny_folder, tmp_path, monkeypatch):  # noqa: F811
     """Return a function: sets, options -> the lines of the table."""
-    monkeypatch.setattr(probes, "N_EPOCHS", 1)
-    monkeypatch.setattr(probes, "N_STEPS", 2)
+    monkeypatch.setattr(probe_training, "N_EPOCHS", 1)
+    monkeypatch.setattr(probe_training, "N_STEPS", 2)
     load = recipe.load_hyperpyyaml
 
     def load_small(*arguments):
