@@ -1,7 +1,7 @@
-"""The small classifiers of probes: embeddings and targets in, trained classifiers out.
+"""The small classifiers of probes: embeddings in, trained ones out.
 
-Clips are read once: an embedding is a point. A probe is trained with AdamW at a rate that
-falls to zero; its first rate is the best of ``LEARNING_RATES`` on validation clips.
+A probe is trained with AdamW at a rate that falls to zero; its first rate is the best
+of ``LEARNING_RATES`` on validation clips.
 """
 
 from collections.abc import Hashable, Sequence

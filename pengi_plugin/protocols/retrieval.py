@@ -291,12 +291,10 @@ def query_scores(
     if way == "likelihood":
         return answer_likelihoods(session, rows, texts).T
     if way == COMBINED:
-        return combined_scores(
-            *(
-                query_scores(session, rows, texts, way)
-                for way in ("captions", "likelihood")
-            )
+        both = (
+            query_scores(session, rows, texts, w) for w in ("captions", "likelihood")
         )
+        return combined_scores(*both)
     projected = way == "projected captions"
     folder = Path(session.folder) / f"index_{way.replace(' ', '_')}"
     index = CaptionIndex.build(session, rows, folder, projected)
