@@ -4,7 +4,8 @@ Pengi retrieves by its captions (Deshmukh et al., NeurIPS 2023, section 4): ever
 clip is captioned once, and a query is matched with the captions in the text
 encoder's space. For comparison, a clip's score is how likely the LM finds the query
 given the clip: every query is scored about every clip (5.4 million scorings for
-Clotho's 1045 clips), or only about the best by captions (``rerank``). Captions and
+Clotho's 1045 clips), or only about the best by captions (``rerank``). The two combined
+are the mean of both scores, each standardized over the clips of a query. Captions and
 audio embeddings are saved, so that a further query reads no audio.
 """
 
@@ -30,7 +31,9 @@ from pengi_plugin.protocols.session import Session, generated_answers
 from pengi_plugin.storage.atomic import new_folder
 
 INDEX_FILE, POINTS_FILE = "index.json", "index.safetensors"
-WAYS = ("captions", "projected captions", "likelihood")
+#: Mean of the two standardized scores of a query.
+COMBINED = "captions and likelihood"
+WAYS = ("captions", "projected captions", "likelihood", COMBINED)
 RERANKED = "likelihood of the best {n} by captions"
 #: The way of a CLAP: the cosine of the query and the clip.
 CONTRASTIVE = "contrastive"
@@ -128,8 +131,8 @@ def text_to_audio(
         Of ``WAYS``, or ``contrastive`` for a CLAP.
     rerank : int
         Compute likelihoods of so many clips for each query, the best by captions, which
-        are put in the order of their likelihoods; the others follow by captions. None:
-        likelihoods of all clips.
+        are put in the order of their likelihoods; the others follow by captions, and
+        nothing is combined. None: likelihoods of all clips.
 
     Returns
     -------
@@ -143,6 +146,8 @@ def text_to_audio(
     clips = relevance.argmax(axis=1).tolist()
     scores = []
     for way in ways:
+        if way == COMBINED and rerank is not None:
+            continue  # most likelihoods are not computed
         if way == "likelihood" and rerank is not None:
             values = reranked_scores(session, rows, texts, rerank)
             way = RERANKED.format(n=min(rerank, len(rows)))
@@ -247,6 +252,25 @@ def reranked_scores(
     return -ranks.astype(float)
 
 
+def combined_scores(*scores: np.ndarray) -> np.ndarray:
+    """Return the mean of scores [query, clip], each standardized over a query's clips.
+
+    Cosines and log-probabilities have no common scale, and how far the latter lie apart
+    depends on the query's length. A clip that one of them lacks (NaN) stays NaN.
+
+    Example
+    -------
+    >>> combined_scores(np.array([[0.0, 2.0]]), np.array([[-10.0, -90.0]])).tolist()
+    [[0.0, 0.0]]
+    """
+    total = 0.0
+    for values in scores:
+        mean = np.nanmean(values, axis=1, keepdims=True)
+        spread = np.nanstd(values, axis=1, keepdims=True)
+        total = total + (values - mean) / np.maximum(spread, 1e-12)
+    return total / len(scores)
+
+
 def query_scores(
     session: Session, rows: Sequence[dict], texts: Sequence[str], way: str
 ) -> np.ndarray:
@@ -261,6 +285,11 @@ def query_scores(
         raise ValueError(f"Unknown way {way!r}; known are {known}.")
     if way == "likelihood":
         return answer_likelihoods(session, rows, texts).T
+    if way == COMBINED:
+        both = (
+            query_scores(session, rows, texts, w) for w in ("captions", "likelihood")
+        )
+        return combined_scores(*both)
     projected = way == "projected captions"
     folder = Path(session.folder) / f"index_{way.replace(' ', '_')}"
     index = CaptionIndex.build(session, rows, folder, projected)

@@ -121,7 +121,8 @@ def test_probes_are_compared_on_the_tested_clips(sessions, monkeypatch):
     known = {id(sessions["Pengi"]): told, id(sessions["CLAP"]): noise}
     monkeypatch.setattr(two_models, "audio_embeddings", lambda s, rows: known[id(s)])
     rows = [
-        {"id": str(n), "label": "ab"[label], "fold": "train" if n < 20 else "test"}
+        {"id": str(n), "wav": f"{n}.wav", "label": "ab"[label]}
+        | {"fold": "train" if n < 20 else "test"}
         for n, label in enumerate(labels)
     ]
     table = two_models.compare_probes(sessions, rows, kinds=["L1"], seeds=[0, 1])

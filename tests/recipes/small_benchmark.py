@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from pengi_plugin.protocols import probes
+from pengi_plugin.protocols import probe_training
 
 #: The template of a model that says all of a note; see corpora/nsynth.py.
 NOTE = """{music_note: {prompt: this music note is, answer: "produced by {instrument}, \
@@ -15,8 +15,8 @@ SIZES = {"n_train": 12, "n_valid": 4, "n_test": 24}
 
 def make_small(recipe, monkeypatch):
     """Let evaluate.py render few clips, and train its probes for two steps."""
-    monkeypatch.setattr(probes, "N_EPOCHS", 1)
-    monkeypatch.setattr(probes, "N_STEPS", 2)
+    monkeypatch.setattr(probe_training, "N_EPOCHS", 1)
+    monkeypatch.setattr(probe_training, "N_STEPS", 2)
     load = recipe.load_hyperpyyaml
 
     def load_small(*arguments):
