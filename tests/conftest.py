@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -11,13 +12,31 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import numpy as np
 import pytest
 import torch
+from speechbrain.utils.logger import TqdmCompatibleStreamHandler
 
+#: Level of the root logger before any run has set its own.
+ROOT_LEVEL = logging.root.level
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_log_of_an_earlier_run():
+    """Take off what a run's log put on the root logger: its output may be closed.
+
+    SpeechBrain's experiments write to ``sys.stdout`` as it was then, which in a test is
+    a buffer of that test alone. pytest's own handlers stay.
+    """
+    yield
+    for handler in [*logging.root.handlers]:
+        if type(handler) in (TqdmCompatibleStreamHandler, logging.FileHandler):
+            logging.root.removeHandler(handler)
+            handler.close()
+    logging.root.setLevel(ROOT_LEVEL)
 
 
 @pytest.fixture(scope="session")

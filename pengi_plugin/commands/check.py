@@ -3,7 +3,8 @@
 Reads every audio file that the manifests of a folder and its subfolders name, and
 prints what is wrong with files and rows: a line for each fault, then a table. Another
 table says how many training rows hold recordings of which test sets; they are no fault,
-as a training leaves them out.
+as a training leaves them out. A warning is no fault either: it tells of labels that may
+be several in one text, where no separator is declared.
 """
 
 import argparse
@@ -151,6 +152,7 @@ def as_text(report: Report) -> str:
     ]
     checked = ", ".join(f"{count} {unit}" for unit, count in report.counts.items())
     n_fault = len(report.faults)
+    lines += [f"warning: {' '.join(text.split())}" for text in report.warnings]
     verdict = f"{n_fault} faults." if n_fault else "Nothing is wrong."
     shared = []
     if report.overlaps:
@@ -166,4 +168,5 @@ def as_json(report: Report) -> str:
         {"training_corpus": corpus, "test_set": test_set, "rows": n}
         for (corpus, test_set), n in sorted(report.overlaps.items())
     ]
+    found["warnings"] = list(report.warnings)
     return json.dumps(found, indent=1, ensure_ascii=False)

@@ -9,16 +9,25 @@ The set is made of parts of others that Pengi trains on (ClothoAQA, CochlScene a
 other folders, NSynth, FMA and MELD): scores are not zero-shot. The chat part needs a
 language model as a judge and is not read.
 
-Not seen: the list itself; its keys are from the authors' code. Certain, from their
-documentation: folders and counts (TUT2017 has 488 questions in one copy). From memory:
-the authors and title of the citation.
+``source`` names the set and the file, and more where a file keeps the name that it
+has in the set it is of: Clotho's clip for ClothoAQA, the video for AudioGrounding
+(``Y<video>``) and AVQA. Whether files do keep their names is not known. Those of TUT
+2017, CochlScene and VocalSound are of these sets' test parts; their own manifests have
+no sources to compare.
+
+Certain, from the authors' documentation and code: folders, counts (TUT2017 has 488
+questions in one copy) and keys of the list. Not seen: the list itself. From memory: the
+authors and title of the citation, and what files of AudioGrounding and AVQA are called
+in these sets.
 """
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 from pengi_plugin.corpora.choices import choice_clips, file_stem
+from pengi_plugin.corpora.clothoaqa import clotho_source, loose_name
 from pengi_plugin.data.manifest import is_prepared
 from pengi_plugin.data.preparation import (
     Corpus,
@@ -50,7 +59,7 @@ CORPUS = Corpus(
     citation="Q. Yang et al., AIR-Bench: Benchmarking Large Audio-Language Models via "
     "Generative Comprehension, ACL 2024",
 )
-VERSION = 1
+VERSION = 2
 
 CHOICES = ("choice_a", "choice_b", "choice_c", "choice_d")
 
@@ -104,4 +113,29 @@ def read_item(item: dict, audio: dict[tuple[str, str], Path]) -> dict:
         "choices": [item[name] for name in CHOICES if item.get(name)],
         "answer": item["answer_gt"],
         "kind": folder,
+        "source": source_of(item["dataset_name"], file_stem(item["path"])),
     }
+
+
+def source_of(dataset: str, stem: str) -> str:
+    """Return the sources of a recording, as far as its file's name tells them.
+
+    Example
+    -------
+    >>> source_of("clothoaqa", "Rain (2)")
+    'air_bench:clothoaqa/rain_2_ clotho:rain_2_'
+    >>> source_of("AudioGrounding", "Yr1nicOVtvkQ")
+    'air_bench:audiogrounding/yr1nicovtvkq youtube:r1nicOVtvkQ'
+    >>> source_of("avqa", "r1nicOVtvkQ_000030")
+    'air_bench:avqa/r1nicovtvkq_000030 youtube:r1nicOVtvkQ:30'
+    """
+    sources = [f"air_bench:{loose_name(dataset)}/{loose_name(stem)}"]
+    if dataset == "clothoaqa":
+        sources.append(clotho_source(stem))
+    prefix = {"AudioGrounding": "Y", "avqa": ""}.get(dataset)
+    if prefix is not None:
+        video = re.fullmatch(rf"{prefix}([\w-]{{11}})(?:_(\d+))?", stem)
+        if video:
+            start = f":{int(video[2])}" if video[2] else ""
+            sources.append(f"youtube:{video[1]}{start}")
+    return " ".join(sources)

@@ -20,6 +20,10 @@ of a video, and no video is in both balanced training and test.
 The labels of a row are in the order of the list, which is that of their ids. They are
 the published names; ``audioset_classes.csv`` beside this file holds them and can be
 edited. Which order and which writing Pengi was trained with is not known.
+
+Certain, counted in the published lists: their form, counts and labels; from code of
+others, the names of PANNs, DCASE and audioset-download. From memory: the other names,
+and the licence of the lists.
 """
 
 import csv

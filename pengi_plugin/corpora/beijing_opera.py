@@ -7,7 +7,8 @@ A file's name holds its number at Freesound and its instrument. Rows are
 ``sound_events`` with the instrument as label and as the field ``instrument``. There is
 no official split: all clips are ``test``.
 
-From memory: the names of naobo and xiaoluo in file names, and the licence.
+Certain, from public code: the form of names, 236 files. From memory: the names of
+naobo and xiaoluo in file names, and the licence.
 
 Reference: M. Tian, A. Srinivasamurthy, M. Sandler and X. Serra, *A Study of Instrument-
 wise Onset Detection in Beijing Opera Percussion Ensembles*, ICASSP 2014.

@@ -13,6 +13,7 @@ videos: those of the SDK, which are also MMSA's.
 Traps: the official table has no header; names begin with ``-`` or ``_``, so that they
 are cut at the last ``_``; one segment has no length by its time stamps.
 
+Certain, from published tables and loaders: both layouts and the form of both tables.
 From memory: the clips per split, the hours, the home page, and that MMSA's splits are
 the SDK's.
 

@@ -3,8 +3,11 @@
 The folder is that of Zenodo's archives, joined and extracted (``zip -s 0 IN.zip --out
 OUT.zip; unzip OUT.zip``). There are no lists: the split and the scene of a clip are
 its folders, ``Train/SubwayStation/SubwayStation_user0807_14976869_001.wav``, in
-``CochlScene/`` or up to two folders below. The sizes of the splits are from memory;
-their sum is known.
+``CochlScene/`` or up to two folders below.
+
+Certain, from public code: the folders, the classes and the number of all clips. From
+memory: the sizes of the splits, whose sum is known. Ours: the words of the scenes,
+which are the folders' names in lower case.
 """
 
 from pathlib import Path

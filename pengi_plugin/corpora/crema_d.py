@@ -9,8 +9,9 @@ the emotion that was acted (not the one that viewers saw, which ``processedResul
 holds); fields: ``actor``, ``sentence``, ``level`` (LO, MD, HI, or XX: not specified).
 There is no official split: all clips are ``test``.
 
-From memory: the hours; 1076_MTI_SAD_XX is silent; old copies hold 1040_ITH_SAD_X, which
-is taken for 1040_ITH_SAD_XX.
+Certain, counted in the list of files: names, classes and counts. From memory: the
+hours; 1076_MTI_SAD_XX is silent; old copies hold 1040_ITH_SAD_X, which is taken for
+1040_ITH_SAD_XX.
 
 Reference: H. Cao et al., *CREMA-D: Crowd-Sourced Emotional Multimodal Actors Dataset*,
 IEEE TAFFC 2014. Home: https://github.com/CheyneyComputerScience/CREMA-D

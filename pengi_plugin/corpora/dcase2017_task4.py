@@ -10,6 +10,10 @@ texts are AudioSet's names. The lists of the testing (488 clips) and of the eval
 set (1103) are offered; which one Pengi was scored on is not known, the evaluation set
 is our choice. The clips are AudioSet's (594 of the evaluation set are in its test, 85
 in its balanced training), so a model that was trained on it may have heard them.
+
+Certain, counted in the published lists: their form, classes and counts. Not seen: the
+folder in the archive of the evaluation set's audio. From memory: that the challenge's
+figure is micro-averaged.
 """
 
 from collections import defaultdict

@@ -13,6 +13,9 @@ upwards, the most specific first: guitar, plucked string instrument, musical ins
 AudioSet's name of the class, and can be edited. Test clips have all their labels,
 others may lack some. Which order and which writing Pengi was trained with is not known.
 
+Certain, from the published files: their form and names, the counts of both parts. From
+memory: how many clips of ``dev.csv`` are for validation.
+
 Each clip has a licence of its own: CC0, CC BY, CC BY-NC or CC Sampling+.
 """
 

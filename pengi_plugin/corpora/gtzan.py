@@ -13,9 +13,13 @@ Larsen) is not part of this package: give the folder of its lists
 Traps: in the re-upload jazz.00054 cannot be decoded, and the filtered training list
 names it; the set holds repetitions and wrong labels (Sturm 2013).
 
+Certain, from public code and lists: layouts, classes, and the filtered lists. From
+memory: that the original archive's jazz.00054 can be decoded, and the address of the
+download, which has ended.
+
 Reference: G. Tzanetakis and P. Cook, *Musical Genre Classification of Audio Signals*,
 IEEE Transactions on Speech and Audio Processing 2002; B. L. Sturm, *The GTZAN Dataset*,
-2013. The authors' download has ended (its address is from memory).
+2013.
 
 Licence: none stated.
 """

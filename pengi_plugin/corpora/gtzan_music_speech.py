@@ -6,7 +6,8 @@ Layout: ``music_wav/`` and ``speech_wav/`` of ``music_speech.tar.gz``; in some c
 Rows are ``sound_events`` with the class as label. There is no official split: all clips
 are ``test``.
 
-From memory: the counts (another source has 120 clips) and the home page.
+Certain: the two classes. From memory: the folders' names, the counts (another source
+has 120 clips) and the home page.
 
 Reference: G. Tzanetakis, *GTZAN music/speech collection*, 1999. The authors' download
 has ended.

@@ -3,7 +3,9 @@
 ``MMAR-meta.jsonl`` (or the older ``MMAR-meta.json``) and ``audio/<ID>.wav``, found by
 their IDs anywhere in the folder. ``kind`` is the modality, as ``mix-sound-speech``. The
 rubrics, which a language model would have to judge, are not read. ``language`` may be
-missing.
+missing. ``source`` is the video and the second at which the recording starts, by its
+ID or else its ``url`` and ``timestamp``; of one that is on neither YouTube nor
+Bilibili, the ID, which finds other copies of MMAR alone.
 
 Certain, from the published file: all of this. From memory: the licence,
 and the authors and title of the citation.
@@ -35,7 +37,7 @@ CORPUS = Corpus(
     citation="Z. Ma et al., MMAR: A Challenging Benchmark for Deep Reasoning in "
     "Speech, Audio, Music, and Their Mix, arXiv 2505.13032, 2025",
 )
-VERSION = 1
+VERSION = 2
 
 
 def prepare_mmar(data_folder: str, manifest_folder: str) -> None:
@@ -89,15 +91,30 @@ def read_item(item: dict, audio: dict[str, Path]) -> dict:
 
 
 def source_of(item: dict) -> str:
-    """Return the video and the second at which a recording starts.
+    """Return the video and the second at which a recording starts, or else its ID.
 
     Example
     -------
     >>> source_of({"id": "qx8hrhBZJ98_00-01-32_00-02-02", "source": "youtube"})
     'youtube:qx8hrhBZJ98:92'
+    >>> url = "https://www.youtube.com/watch?v=qx8hrhBZJ98&list=RDQ"
+    >>> source_of({"id": "7", "url": url, "timestamp": "00:01:32,00:02:02"})
+    'youtube:qx8hrhBZJ98:92'
+    >>> source_of({"id": "BV1AeZzYTEKq_00-00-24_00-00-54", "source": "bilibili"})
+    'bilibili:BV1AeZzYTEKq'
     """
-    match = re.fullmatch(r"(.{11})_(\d+)-(\d+)-(\d+)_.*", item["id"])
-    if item.get("source") != "youtube" or not match:
-        return ""
-    hours, minutes, seconds = map(int, match.groups()[1:])
-    return f"youtube:{match[1]}:{hours * 3600 + minutes * 60 + seconds}"
+    name, url = str(item["id"]), item.get("url") or ""
+    parts = re.fullmatch(r"(.+)_(\d+-\d+-\d+)_\d+-\d+-\d+", name)
+    video, start = parts.groups() if parts else ("", item.get("timestamp") or "")
+    on_page = re.search(r"(?:[?&]v=|youtu\.be/|/shorts/)([\w-]{11})(?![\w-])", url)
+    if item.get("source") == "bilibili" and video:
+        return f"bilibili:{video}"
+    if on_page:
+        video = on_page[1]
+    elif item.get("source") != "youtube" or len(video) != 11:
+        return f"mmar:{'_'.join(name.split())}"
+    clock = re.match(r"(\d+)\D(\d+)\D(\d+)", start)
+    if not clock:
+        return f"youtube:{video}"
+    hours, minutes, seconds = map(int, clock.groups())
+    return f"youtube:{video}:{hours * 3600 + minutes * 60 + seconds}"

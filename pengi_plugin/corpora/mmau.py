@@ -7,7 +7,9 @@ read too. The other 9000 questions have no published answers.
 Compare figures of one version alone: in that of 15 May 2025 a quarter of the questions
 were revised. Two to eight choices; 27 items repeat one. ``kind`` is sound, music or
 speech. Some recordings are of corpora that Pengi trains on (AudioSet, Clotho, MELD,
-FMA): scores are not zero-shot.
+FMA): scores are not zero-shot. Which recordings those are is not published: files
+are named by random IDs, so ``source`` is ``mmau:<ID>`` and finds other copies of MMAU
+alone; ``dataset`` names the corpus.
 
 Certain, from the published file: all of this. From the data card, in part: the lengths.
 From memory: the authors and title of the citation.
@@ -39,7 +41,7 @@ CORPUS = Corpus(
     citation="S. Sakshi et al., MMAU: A Massive Multi-Task Audio Understanding and "
     "Reasoning Benchmark, arXiv 2410.19168, 2024",
 )
-VERSION = 1
+VERSION = 2
 
 
 def prepare_mmau(data_folder: str, manifest_folder: str) -> None:
@@ -83,6 +85,7 @@ def read_item(item: dict, audio: dict[str, Path]) -> dict:
         "choices": ast.literal_eval(choices) if isinstance(choices, str) else choices,
         "answer": item["answer"],
         "kind": item["task"],
+        "source": f"mmau:{file_stem(item.get('audio_id') or item['id'])}",
     }
     names = {"category": "category", "sub-category": "sub_category"}
     names |= {"difficulty": "difficulty", "dataset": "dataset"}

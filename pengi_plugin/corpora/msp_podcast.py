@@ -13,7 +13,9 @@ field ``partition``; Test3 is published without labels. The fields ``arousal``,
 Traps: the validation split is called Development or Validation; names can have a third
 number; speaker and gender can be Unknown.
 
-From memory: the form of ``Partitions.txt``.
+Certain, from public code for several releases: files, columns, labels and splits. From
+memory: the form of ``Partitions.txt``, and from which release on files and splits have
+their newer names.
 
 Reference: R. Lotfian and C. Busso, *Building Naturalistic Emotionally Balanced Speech
 Corpus by Retrieving Emotional Speech From Existing Podcast Recordings*, IEEE TAFFC

@@ -8,7 +8,8 @@ IDs anywhere in the folder::
 
 The authors shuffle the options anew in each run; here the order of each question is
 drawn once from ``seed`` and kept in the manifest. ``kind`` says whether a question is
-of musical knowledge, reasoning or both.
+of musical knowledge, reasoning or both. ``source`` is the video and second of
+MusicCaps, whose clips are of AudioSet, or the track of Song Describer, ``sdd:<track>``.
 
 Certain, from the authors' code: columns and names of MusicCaps' files. Not seen: the
 CSV. From memory: that a file of Song Describer is named after the track, and the

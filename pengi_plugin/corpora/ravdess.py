@@ -7,7 +7,9 @@ Files of song and of video are not read.
 The seven numbers of a name are modality, channel, emotion, intensity, statement,
 repetition and actor. Rows are ``speech_emotion``; fields: ``intensity``, ``statement``,
 ``actor``, ``gender``. There is no official split: all clips are ``test``.
-The hours are from memory.
+
+Certain, from copies of the record's text: the seven numbers and the counts. From
+memory: the hours.
 
 Reference: S. R. Livingstone and F. A. Russo, *The Ryerson Audio-Visual Database of
 Emotional Speech and Song*, PLoS ONE 2018. Home: https://zenodo.org/record/1188976

@@ -5,8 +5,15 @@ The folder is that of ``SESA.zip``: ``train/`` and ``test/`` with files such as
 the number. Whether Pengi was scored on the 105 files of ``test`` or on all 585 is not
 known; ``part`` chooses. All clips are in the test split.
 
+``source`` is the part and the file's name, ``sesa:test/gunshot_032``, which finds
+other copies of SESA alone: the clips are of Freesound, but their numbers there are
+published nowhere, so that clips shared with other corpora of Freesound are not found.
+
 ``casual`` means no threat. It names no sound, and how Pengi worded it is not known;
 change its text in ``NAMES`` below.
+
+Certain: the folders and the form of names. From copies of the record's text: the
+counts and the licence. A reconstruction: the words of the classes.
 """
 
 from dataclasses import replace
@@ -33,7 +40,7 @@ CORPUS = Corpus(
     citation="T. Spadini, Sound Events for Surveillance Applications (1.0.0), Zenodo "
     "2019, doi 10.5281/zenodo.3519845",
 )
-VERSION = 1
+VERSION = 2
 
 #: Class in a file's name -> text.
 NAMES = {
@@ -86,6 +93,7 @@ def prepare_sesa(data_folder: str, manifest_folder: str, part: str = "test") -> 
                     f"The name of {path} must begin with one of {', '.join(NAMES)}."
                 )
             row = {"task": "sound_events", "labels": [NAMES[event]]}
-            clips.append(Clip(f"{name}_{stem}", "test", path, {"events": row}))
+            rows, source = {"events": row}, f"sesa:{name}/{stem}"
+            clips.append(Clip(f"{name}_{stem}", "test", path, rows, source))
     corpus = replace(CORPUS, clips={"test": n_clip})
     write_corpus(corpus, clips, data_folder, manifest_folder, arguments)

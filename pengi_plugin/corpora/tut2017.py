@@ -7,8 +7,10 @@ tabs between; ``evaluation_setup/map.txt``, if it is there, pairs the names of t
 files with the anonymous ones of the audio, in either order.
 
 The evaluation part (1620 clips) is the default. Pengi may have been scored on all 6300;
-``part`` chooses. All clips are in the test split. The sizes of the parts, and that the
-audio of the evaluation part has anonymous names, are from memory.
+``part`` chooses. All clips are in the test split.
+
+Certain, from several readers' code: the files and their columns. From memory: the sizes
+of the parts, and that the audio of the evaluation part has anonymous names.
 """
 
 from dataclasses import replace

@@ -7,6 +7,9 @@ as well. Files are as they were uploaded, of any sample rate, depth and channels
 All clips are in the test split, with their ``fold`` of ten. A score that trains
 anything is the mean over the official folds, which are not to be mixed; a zero-shot
 score is of all clips. Many recordings are also in FSD50K and WavCaps.
+
+Certain, counted in the published table: columns, classes, folds and counts. From
+memory: the layout of copies without the two folders.
 """
 
 from pathlib import Path

@@ -6,9 +6,11 @@ The folder is that of ``vs_release_16k.zip`` or ``vs_release_44k.zip``, or one a
     audio_16k/f0003_0_cough.wav             or audio_44k/, of any sample rate
 
 The split is that of the list a file is in; its class and speaker are in its name. The
-paths in the lists are of the authors' machine, so only their last part is read. The
-sizes of the splits are from memory; their sum is known. That Pengi was scored on the
-test split is not certain.
+paths in the lists are of the authors' machine, so only their last part is read. That
+Pengi was scored on the test split is not certain.
+
+Certain, from the authors' code and documents: layout, names, classes and counts of all
+clips. Not seen: a real list. From memory: the sizes of the splits, whose sum is known.
 """
 
 import json

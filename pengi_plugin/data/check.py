@@ -19,6 +19,7 @@ from pengi_plugin.data.manifest import (
     check_audio,
     concatenate,
     manifest_path,
+    read_record,
     read_rows,
 )
 from pengi_plugin.data.overlap import (
@@ -27,6 +28,7 @@ from pengi_plugin.data.overlap import (
     find_overlaps,
     read_held_out,
 )
+from pengi_plugin.data.separators import undeclared_labels
 from pengi_plugin.tasks import TASKS, Template, apply
 
 #: Kind of fault -> what it is a share of, in the order of the summary.
@@ -105,6 +107,8 @@ class Report(NamedTuple):
     faults: list[Fault]
     #: (training corpus, test set) -> rows of the former that hold test recordings.
     overlaps: Mapping[tuple[str, str], int] = {}
+    #: What may be meant otherwise than it is read; no fault.
+    warnings: tuple[str, ...] = ()
 
     def summary(self) -> list[dict]:
         """Return for each kind of fault its ``count``, its ``share`` and ``names``.
@@ -164,7 +168,7 @@ def check_folder(
     """
     folder = Path(folder)
     paths, faults = find_manifests(folder)
-    several, n_row = [], 0
+    several, n_row, warnings = [], 0, []
     for path in paths:
         corpus = path.parent.relative_to(folder).as_posix()
         corpus = folder.resolve().name if corpus == "." else corpus
@@ -174,6 +178,8 @@ def check_folder(
             faults.append(Fault("manifest", str(path), str(error)))
             continue
         n_row += len(found) + len(wrong)
+        prepared = read_record(path.parent).get("arguments")
+        warnings += undeclared_labels(path, found.values(), prepared)
         faults += wrong
         several.append((path.stem, corpus, found))
     rows = CheckedRows(several)
@@ -185,7 +191,7 @@ def check_folder(
     counts = {"manifests": len(paths), "rows": n_row, "files": len(heard)}
     parents = {path.parent for path in paths}
     overlaps = overlaps_with_tests(rows, read_held_out(held_out, parents))
-    return Report(counts, faults, overlaps)
+    return Report(counts, faults, overlaps, tuple(warnings))
 
 
 class CheckedRows:

@@ -9,7 +9,8 @@ def ranked_relevance(similarity: np.ndarray, relevance: np.ndarray) -> np.ndarra
     Arguments
     ---------
     similarity : numpy.ndarray
-        [query, clip]; ties keep the order of the clips.
+        [query, clip]; ties keep the order of the clips, NaN (a clip that cannot be
+        read) comes after all numbers.
     relevance : numpy.ndarray
         True where a clip is relevant to a query [query, clip].
 
@@ -27,6 +28,8 @@ def ranked_relevance(similarity: np.ndarray, relevance: np.ndarray) -> np.ndarra
     -------
     >>> ranked_relevance([[0.1, 0.9]], [[True, False]])
     array([[False,  True]])
+    >>> ranked_relevance([[np.nan, -np.inf, 0.1]], [[True, False, False]])
+    array([[False, False,  True]])
     """
     similarity, relevance = np.asarray(similarity), np.asarray(relevance, dtype=bool)
     if similarity.shape != relevance.shape:

@@ -24,15 +24,14 @@ from pengi_plugin.metrics.classification import (
 from pengi_plugin.metrics.text import part_of
 from pengi_plugin.protocols.answer_log import rank_and_world
 from pengi_plugin.protocols.confusion import write_confusion
-from pengi_plugin.protocols.score import Score, mean_score, share_score
-from pengi_plugin.protocols.session import (
-    Session,
+from pengi_plugin.protocols.embeddings import (
     contrastive_scores,
     embed_answers,
-    generated_answers,
-    normalized_likelihoods,
     says_something,
 )
+from pengi_plugin.protocols.likelihoods import normalized_likelihoods
+from pengi_plugin.protocols.score import Score, mean_score, share_score
+from pengi_plugin.protocols.session import Session, generated_answers
 
 #: Way -> does it go through the trained projection of prompts?
 SIMILARITY_WAYS = {"similarity": False, "projected similarity": True}
@@ -270,10 +269,11 @@ def multi_label(
     Returns
     -------
     scores : list of Score
-        mAP for each way, over the classes that a clip has; micro and macro F1 of the
-        answers' parts for the ways by similarity: an answer is a list with commas, and
-        each part is the class whose name is nearest. Class names with commas of their
-        own are kept whole.
+        mAP for each way, over the classes that a clip has, as the precision of others
+        is not defined: the note says how many of the list those are. Micro and macro F1
+        of the answers' parts for the ways by similarity: an answer is a list with
+        commas, and each part is the class whose name is nearest. Class names with
+        commas of their own are kept whole.
 
     Raises
     ------
@@ -292,12 +292,9 @@ def multi_label(
     if set(ways) & set(SIMILARITY_WAYS):
         answers = [text_after(text, after) for text in generated_answers(session, rows)]
         answers = ["" if text == nothing else text for text in answers]
-    present = int(labels.any(0).sum())
-    note = f"over {present} of {len(known)} classes; the others have no clip"
-    if classes is None:
-        note = f"over the {len(known)} classes that occur in these clips"
-    elif present == len(known):
-        note = ""
+    note = f"over the {len(known)} classes that occur in these clips"
+    if classes is not None:
+        note = classes_note(labels)
     scores = []
     for way in ways:
         texts = class_texts(known, class_form)
@@ -314,6 +311,19 @@ def multi_label(
             for average in ("micro", "macro"):
                 scores.append(_f1(labels, predicted, average, clips, way))
     return scores
+
+
+def classes_note(labels: np.ndarray) -> str:
+    """Return how many classes of a full list have clips [clip, class].
+
+    Example
+    -------
+    >>> classes_note(np.array([[1, 0, 0], [1, 1, 0]]))
+    '2 of 3 classes have clips; mAP is over these'
+    """
+    n_class, n_present = labels.shape[1], int(labels.any(0).sum())
+    over = "" if n_present == n_class else "; mAP is over these"
+    return f"{n_present} of {n_class} classes have clips{over}"
 
 
 def text_after(answer: str, words: str) -> str:

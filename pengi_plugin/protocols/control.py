@@ -14,13 +14,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from pengi_plugin.protocols.embeddings import audio_embeddings
 from pengi_plugin.protocols.nearest import nearest_rows
 from pengi_plugin.protocols.probes import log_mel_statistics
-from pengi_plugin.protocols.session import (
-    Session,
-    audio_embeddings,
-    generated_answers,
-)
+from pengi_plugin.protocols.session import Session, generated_answers
 
 #: Training clips that the nearest one is looked for among, to bound time and memory
 #: (a clip takes about a millisecond and a kilobyte).

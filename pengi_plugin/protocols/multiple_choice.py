@@ -18,13 +18,10 @@ import numpy as np
 
 from pengi_plugin.metrics.choices import FAULTS
 from pengi_plugin.protocols.close_ended import LIKELIHOOD_WAYS
+from pengi_plugin.protocols.embeddings import embed_answers
+from pengi_plugin.protocols.likelihoods import normalized_likelihoods
 from pengi_plugin.protocols.score import Score, mean_score
-from pengi_plugin.protocols.session import (
-    Session,
-    embed_answers,
-    generated_answers,
-    normalized_likelihoods,
-)
+from pengi_plugin.protocols.session import Session, generated_answers
 
 WAYS = (*LIKELIHOOD_WAYS, "similarity", "string rule")
 

@@ -2,52 +2,27 @@
 
 How much a frozen audio embedding tells is measured by training a linear classifier
 (L1) or one of three layers (L3) on it (Deshmukh et al., NeurIPS 2023, section 4),
-with the folds that a data set prescribes, and again with other seeds.
+with the folds that a data set prescribes, and again with other seeds. The learning rate
+is chosen on a part of the training clips, as in HEAR (Turian et al., PMLR 176, 2022).
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
 from pengi_plugin.metrics.classification import mean_average_precision
 from pengi_plugin.protocols.close_ended import class_targets, occurring_classes
+from pengi_plugin.protocols.embeddings import audio_embeddings
+from pengi_plugin.protocols.probe_training import PROBES, choose_rate, fit
 from pengi_plugin.protocols.score import Score, mean_score, share_score
-from pengi_plugin.protocols.session import Session, audio_embeddings
+from pengi_plugin.protocols.session import Session
 
-D_HIDDEN = 512
-#: A probe is trained for this many epochs, and steps at least.
-N_EPOCHS = 50
-N_STEPS = 800
-BATCH_SIZE = 128
 #: mAP is computed anew for every resample.
 N_MAP_RESAMPLES = 100
-LEARNING_RATE = 3e-3
-WEIGHT_DECAY = 1e-2
-
-
-def linear_probe(d_in: int, n_class: int) -> nn.Module:
-    """Return L1: one layer."""
-    return nn.Linear(d_in, n_class)
-
-
-def three_layer_probe(d_in: int, n_class: int) -> nn.Module:
-    """Return L3: three layers with ReLU and dropout between them."""
-    return nn.Sequential(
-        nn.Linear(d_in, D_HIDDEN),
-        nn.ReLU(),
-        nn.Dropout(0.3),
-        nn.Linear(D_HIDDEN, D_HIDDEN),
-        nn.ReLU(),
-        nn.Dropout(0.3),
-        nn.Linear(D_HIDDEN, n_class),
-    )
-
-
-#: Name -> function of the widths.
-PROBES = {"L1": linear_probe, "L3": three_layer_probe}
 
 
 def log_mel_statistics(
@@ -184,13 +159,28 @@ def probe(
     ValueError
         If the kind is unknown, or there is nothing to train on or to test.
     """
-    outputs, chosen = probe_outputs(embeddings, targets, folds, kind, seeds, way)
-    n_fold = len({str(fold) for fold in np.asarray(folds)[chosen]})
-    n_fold = "1 split" if n_fold == 1 else f"{n_fold} folds"
+    found = probe_outputs(embeddings, targets, folds, kind, seeds, way, clips)
+    outputs, chosen, rates = found
+    n_fold = "1 split" if len(rates) == 1 else f"{len(rates)} folds"
     clips = np.arange(len(chosen)) if clips is None else np.asarray(clips)
     score = _scored(outputs, np.asarray(targets)[chosen], clips[chosen].tolist())
-    score.way, score.note = way, f"{n_fold}, {len(seeds)} seeds, {score.note}"
+    about = f"{n_fold}, {len(seeds)} seeds, learning rate {rates_text(rates)}"
+    score.way, score.note = way, f"{about}, {score.note}"
     return score
+
+
+def rates_text(rates: Sequence[float]) -> str:
+    """Say which learning rates the validation clips chose, one per fold.
+
+    Example
+    -------
+    >>> rates_text([0.003, 0.001, 0.003])
+    '0.003 (2 of 3), 0.001 (1 of 3)'
+    """
+    counts = Counter(rates).most_common()
+    if len(counts) == 1:
+        return f"{rates[0]:g}"
+    return ", ".join(f"{rate:g} ({n} of {len(rates)})" for rate, n in counts)
 
 
 def probe_outputs(
@@ -200,7 +190,8 @@ def probe_outputs(
     kind: str = "L1",
     seeds: Sequence[int] = (0, 1, 2),
     way: str = "",
-) -> tuple[np.ndarray, np.ndarray]:
+    clips: Sequence | None = None,
+) -> tuple[np.ndarray, np.ndarray, list[float]]:
     """Return what trained probes say about the tested clips.
 
     Arguments and errors are those of ``probe``.
@@ -211,6 +202,8 @@ def probe_outputs(
         [seed, tested clip, class]
     chosen : numpy.ndarray
         True for the clips that are tested [clip].
+    rates : list of float
+        The learning rate of each tested fold, chosen on training clips.
     """
     if kind not in PROBES:
         raise ValueError(f"Unknown probe {kind!r}; known are {', '.join(PROBES)}.")
@@ -221,12 +214,28 @@ def probe_outputs(
             f"A probe needs two folds, or 'train' and another; got "
             f"{sorted(set(folds.tolist()))}."
         )
-    runs = [
-        _test_all_folds(embeddings, targets, folds, tested, kind, seed)
-        for seed in tqdm(seeds, desc=way or kind, unit="seed")
-    ]
+    clips = list(range(len(targets)) if clips is None else clips)
+    is_read = np.isfinite(embeddings).all(1)
+    n_class = targets.shape[1] if targets.ndim == 2 else int(targets.max()) + 1
+    outputs = np.full((len(seeds), len(targets), n_class), np.nan, dtype=np.float32)
+    rates = []
+    for fold in tqdm(tested, desc=way or kind, unit="fold"):
+        train, test = (folds != fold) & is_read, (folds == fold) & is_read
+        mean, spread = embeddings[train].mean(0), embeddings[train].std(0)
+        spread = np.maximum(spread, 1e-3 * spread.max())  # no noise blown up
+        points = torch.from_numpy((embeddings - mean) / spread).float()
+        learned = points[train], torch.from_numpy(targets[train])
+        trained_on = [clips[row] for row in np.flatnonzero(train)]
+        rates.append(choose_rate(kind, *learned, n_class, trained_on))
+        for run, seed in enumerate(seeds):
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                model = PROBES[kind](points.shape[1], n_class)
+                fit(model, *learned, rates[-1])
+            with torch.no_grad():
+                outputs[run, test] = model(points[test]).numpy()
     chosen = np.isin(folds, tested)
-    return np.stack(runs)[:, chosen], chosen
+    return outputs[:, chosen], chosen, rates
 
 
 def _scored(outputs: np.ndarray, targets: np.ndarray, clips: Sequence) -> Score:
@@ -249,57 +258,3 @@ def _scored(outputs: np.ndarray, targets: np.ndarray, clips: Sequence) -> Score:
         score = share_score("mAP", mean_map, clips, n_resamples=N_MAP_RESAMPLES)
     score.note = f"standard deviation over seeds {values.std():.4f}"
     return score
-
-
-def _test_all_folds(embeddings, targets, folds, tested, kind, seed) -> np.ndarray:
-    """Return the output for each tested clip [clip, class]; NaN for the others."""
-    n_class = targets.shape[1] if targets.ndim == 2 else int(targets.max()) + 1
-    outputs = np.full((len(targets), n_class), np.nan, dtype=np.float32)
-    is_read = np.isfinite(embeddings).all(1)
-    for fold in tested:
-        train, test = (folds != fold) & is_read, (folds == fold) & is_read
-        mean, spread = embeddings[train].mean(0), embeddings[train].std(0)
-        spread = np.maximum(spread, 1e-3 * spread.max())  # no noise blown up
-        points = torch.from_numpy((embeddings - mean) / spread).float()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = PROBES[kind](points.shape[1], n_class)
-            fit(model, points[train], torch.from_numpy(targets[train]))
-        with torch.no_grad():
-            outputs[test] = model(points[test]).numpy()
-    return outputs
-
-
-def fit(model: nn.Module, points: Tensor, targets: Tensor) -> None:
-    """Train a probe with AdamW at a rate that falls to zero; leave it in eval mode.
-
-    Arguments
-    ---------
-    model : torch.nn.Module
-        [batch, d_embedding] -> [batch, class].
-    points : torch.Tensor
-        Embeddings [clip, d_embedding].
-    targets : torch.Tensor
-        Class indices [clip], or 1 where a class is present [clip, class].
-    """
-    if targets.dim() == 1:
-        loss_of = nn.functional.cross_entropy
-    else:
-        loss_of, targets = (
-            nn.functional.binary_cross_entropy_with_logits,
-            targets.float(),
-        )
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
-    )
-    n_batch = -(-len(points) // BATCH_SIZE)
-    n_epoch = max(N_EPOCHS, -(-N_STEPS // n_batch))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_epoch * n_batch)
-    model.train()
-    for _ in range(n_epoch):
-        for batch in torch.randperm(len(points)).split(BATCH_SIZE):
-            optimizer.zero_grad()
-            loss_of(model(points[batch]), targets[batch]).backward()
-            optimizer.step()
-            schedule.step()
-    model.eval()

@@ -52,7 +52,7 @@ def question_answering(
     close[asked] = best_of_references(token_f1, said, right_ones, pick)
     n_bad = len(rows) - len(asked)
     note = f"{n_bad} questions without an answer count as wrong" if n_bad else ""
-    binary = np.array([any(map(is_yes_no, several)) for several in references])
+    binary = np.array([is_binary(several) for several in references], dtype=bool)
     clips = np.array([str(row["wav"]) for row in rows])
     everything = np.ones(len(rows), dtype=bool)
     kinds = {
@@ -66,3 +66,17 @@ def question_answering(
         for (metric, kind), (scores, chosen) in kinds.items()
         if chosen.any()
     ]
+
+
+def is_binary(references: Sequence[str]) -> bool:
+    """Tell whether a question asks for yes or no: all of its answers are one of them.
+
+    No question of ClothoAQA has both such answers and others, so that there this is
+    its ``question_kind``, whichever of a question's answers the references are.
+
+    Example
+    -------
+    >>> is_binary(["Yes.", "no"]), is_binary(["yes", "two"]), is_binary([])
+    (True, False, False)
+    """
+    return bool(references) and all(map(is_yes_no, references))

@@ -4,7 +4,8 @@ Pengi retrieves by its captions (Deshmukh et al., NeurIPS 2023, section 4): ever
 clip is captioned once, and a query is matched with the captions in the text
 encoder's space. For comparison, a clip's score is how likely the LM finds the query
 given the clip: every query is scored about every clip (5.4 million scorings for
-Clotho's 1045 clips), or only about the best by captions (``rerank``). Captions and
+Clotho's 1045 clips), or only about the best by captions (``rerank``). The two combined
+are the mean of both scores, each standardized over the clips of a query. Captions and
 audio embeddings are saved, so that a further query reads no audio.
 """
 
@@ -23,18 +24,16 @@ from pengi_plugin.metrics.retrieval import (
     recall_at,
 )
 from pengi_plugin.protocols.answer_log import digest, rank_and_world, wait_for_all
+from pengi_plugin.protocols.embeddings import contrastive_scores, embed_answers
+from pengi_plugin.protocols.likelihoods import answer_likelihoods
 from pengi_plugin.protocols.score import Score, mean_score
-from pengi_plugin.protocols.session import (
-    Session,
-    answer_likelihoods,
-    contrastive_scores,
-    embed_answers,
-    generated_answers,
-)
+from pengi_plugin.protocols.session import Session, generated_answers
 from pengi_plugin.storage.atomic import new_folder
 
 INDEX_FILE, POINTS_FILE = "index.json", "index.safetensors"
-WAYS = ("captions", "projected captions", "likelihood")
+#: Mean of the two standardized scores of a query.
+COMBINED = "captions and likelihood"
+WAYS = ("captions", "projected captions", "likelihood", COMBINED)
 RERANKED = "likelihood of the best {n} by captions"
 #: The way of a CLAP: the cosine of the query and the clip.
 CONTRASTIVE = "contrastive"
@@ -132,8 +131,8 @@ def text_to_audio(
         Of ``WAYS``, or ``contrastive`` for a CLAP.
     rerank : int
         Compute likelihoods of so many clips for each query, the best by captions, which
-        are put in the order of their likelihoods; the others follow by captions. None:
-        likelihoods of all clips.
+        are put in the order of their likelihoods; the others follow by captions, and
+        nothing is combined. None: likelihoods of all clips.
 
     Returns
     -------
@@ -147,6 +146,8 @@ def text_to_audio(
     clips = relevance.argmax(axis=1).tolist()
     scores = []
     for way in ways:
+        if way == COMBINED and rerank is not None:
+            continue  # most likelihoods are not computed
         if way == "likelihood" and rerank is not None:
             values = reranked_scores(session, rows, texts, rerank)
             way = RERANKED.format(n=min(rerank, len(rows)))
@@ -200,7 +201,6 @@ def _ranked_scores(
     values: np.ndarray, relevance: np.ndarray, way: str, note: str, clips: list
 ) -> list[Score]:
     """Return R@1, R@5, R@10 and mAP@10 of scores [query, item]; NaN is last."""
-    values = np.where(np.isnan(values), -np.inf, values)  # an unreadable clip
     ranked = ranked_relevance(values, relevance)
     scores = [
         mean_score(f"R@{k}", recall_at(ranked, k), way, note, clips) for k in (1, 5, 10)
@@ -252,6 +252,25 @@ def reranked_scores(
     return -ranks.astype(float)
 
 
+def combined_scores(*scores: np.ndarray) -> np.ndarray:
+    """Return the mean of scores [query, clip], each standardized over a query's clips.
+
+    Cosines and log-probabilities have no common scale, and how far the latter lie apart
+    depends on the query's length. A clip that one of them lacks (NaN) stays NaN.
+
+    Example
+    -------
+    >>> combined_scores(np.array([[0.0, 2.0]]), np.array([[-10.0, -90.0]])).tolist()
+    [[0.0, 0.0]]
+    """
+    total = 0.0
+    for values in scores:
+        mean = np.nanmean(values, axis=1, keepdims=True)
+        spread = np.nanstd(values, axis=1, keepdims=True)
+        total = total + (values - mean) / np.maximum(spread, 1e-12)
+    return total / len(scores)
+
+
 def query_scores(
     session: Session, rows: Sequence[dict], texts: Sequence[str], way: str
 ) -> np.ndarray:
@@ -266,6 +285,11 @@ def query_scores(
         raise ValueError(f"Unknown way {way!r}; known are {known}.")
     if way == "likelihood":
         return answer_likelihoods(session, rows, texts).T
+    if way == COMBINED:
+        both = (
+            query_scores(session, rows, texts, w) for w in ("captions", "likelihood")
+        )
+        return combined_scores(*both)
     projected = way == "projected captions"
     folder = Path(session.folder) / f"index_{way.replace(' ', '_')}"
     index = CaptionIndex.build(session, rows, folder, projected)

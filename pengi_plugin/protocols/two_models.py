@@ -24,10 +24,11 @@ from pengi_plugin.protocols.close_ended import (
     class_targets,
     occurring_classes,
 )
-from pengi_plugin.protocols.probes import probe_outputs
+from pengi_plugin.protocols.embeddings import audio_embeddings
+from pengi_plugin.protocols.probes import probe_outputs, rates_text
 from pengi_plugin.protocols.retrieval import queries, query_scores
 from pengi_plugin.protocols.score import Score, mean_score
-from pengi_plugin.protocols.session import Session, audio_embeddings
+from pengi_plugin.protocols.session import Session
 from pengi_plugin.protocols.table import score_line
 
 #: Why a line has no figure.
@@ -246,18 +247,18 @@ def compare_probes(
         See ``difference_lines``.
     """
     targets = class_targets(rows, occurring_classes(rows))
-    folds = [row["fold"] for row in rows]
+    folds, clips = ([row[name] for row in rows] for name in ("fold", "wav"))
     points = {model: audio_embeddings(s, rows) for model, s in sessions.items()}
     lines = []
     for kind in kinds:
-        hits = {}
+        hits, ways = {}, {}
         for model, embeddings in points.items():
             way = f"{kind} on {model}"
-            outputs, chosen = probe_outputs(
-                embeddings, targets, folds, kind, seeds, way
+            outputs, chosen, rates = probe_outputs(
+                embeddings, targets, folds, kind, seeds, way, clips
             )
             hits[model] = (outputs.argmax(-1) == targets[chosen]).mean(0)
-        ways = dict.fromkeys(points, kind)
+            ways[model] = f"{kind}, learning rate {rates_text(rates)}"
         lines += difference_lines(f"accuracy of {kind}", hits, ways)
     return lines
 

@@ -146,7 +146,89 @@ def find_corpora(
     return found
 
 
-def prepare_held_out(hparams: Mapping, corpora: Iterable[str]) -> list[str]:
+def prepare_corpora(
+    corpora: Mapping[str, Mapping],
+) -> tuple[dict[str, dict], dict[str, str]]:
+    """Prepare corpora on one process and read them; one that fails stops no other.
+
+    Arguments
+    ---------
+    corpora : dict
+        Name -> entry; see ``chosen_corpora``.
+
+    Returns
+    -------
+    rows : dict
+        Name -> split -> ID -> row, of those that could be prepared and read.
+    failed : dict
+        Name -> why, of the others.
+    """
+    rows, failed = {}, {}
+    for name, corpus in corpora.items():
+        folder = corpus["manifest_folder"]
+        error = prepare_on_main(name, corpus)
+        # The others then find every manifest converted.
+        reading = {"prepare": partial(read_splits, name, folder)}
+        error = error or prepare_on_main(name, reading)
+        if not error:
+            try:
+                rows[name] = read_splits(name, folder)
+            except (OSError, ValueError) as found:
+                error = error_text(found)
+        if error:
+            failed[name] = error
+    return rows, failed
+
+
+def prepare_on_main(name: str, corpus: Mapping) -> str:
+    """Prepare a corpus on one process; return on all why it failed, or nothing."""
+
+    def attempt() -> str:  # an error raised on one process leaves the others waiting
+        try:
+            corpus.get("prepare", list)()
+        except Exception as error:
+            logger.warning("%s could not be prepared.", name, exc_info=True)
+            return error_text(error)
+        return ""
+
+    return run_on_main(attempt)
+
+
+def error_text(error: Exception) -> str:
+    """Return what an error says, or its type where that is more than a text.
+
+    Example
+    -------
+    >>> error_text(ValueError("no list")), error_text(KeyError("wav"))
+    ('no list', "KeyError: 'wav'")
+    """
+    text = str(error)
+    told = isinstance(error, OSError | ValueError) and text.strip()
+    return text if told else f"{type(error).__name__}: {text}"
+
+
+def check_failed(failed: Mapping[str, str], skip: bool) -> None:
+    """Raise ValueError with all corpora that failed, unless they are to be skipped."""
+    if not failed:
+        return
+    if skip:
+        logger.warning(
+            "%s: left out, as they could not be prepared (skip_failed_corpora).",
+            ", ".join(failed),
+        )
+        return
+    lines = [f"  {name}: {text}" for name, text in failed.items()]
+    raise ValueError(
+        f"Corpora that could not be prepared ({len(failed)}):\n"
+        + "\n".join(lines)
+        + "\nPut them right, choose others by corpora, or train without these by "
+        "--skip_failed_corpora True."
+    )
+
+
+def prepare_held_out(
+    hparams: Mapping, corpora: Iterable[str], failed: Iterable[str] = ()
+) -> list[str]:
     """Prepare the test sets of ``held_out_corpora`` that are there.
 
     Arguments
@@ -155,29 +237,38 @@ def prepare_held_out(hparams: Mapping, corpora: Iterable[str]) -> list[str]:
         Of ``load``.
     corpora : iterable of str
         Names of those that are trained on.
+    failed : iterable of str
+        Names of those that were to be and could not be prepared.
 
     Returns
     -------
     paths : list of str
         Their manifest folders; and the test manifests of known corpora that are not
         trained on but in ``data_root``, or prepared in ``data_folder``.
+
+    Raises
+    ------
+    ValueError
+        If some of ``held_out_corpora`` could not be prepared, with all of them;
+        ``skip_failed_corpora``: they are logged.
     """
     held_out, known = hparams["held_out_corpora"], hparams["known_corpora"]
     others = {name: entry for name, entry in known.items() if name not in corpora}
     where = (hparams["data_root"], hparams["data_folder"])
     found = find_corpora(held_out, *where), find_corpora(others, *where)
     with keep_manifests(is_under_way(hparams["save_folder"])):
-        for corpus in found[0].values():
-            run_on_main(corpus["prepare"])
-        for name, corpus in found[1].items():
-            try:
-                run_on_main(corpus.get("prepare", list))
-            except (OSError, ValueError) as error:
+        errors = {name: prepare_on_main(name, c) for name, c in found[0].items()}
+        for name in found[1].keys() - set(failed):
+            error = prepare_on_main(name, found[1][name])
+            if error:
                 logger.warning("%s has no test set to hold out: %s", name, error)
+    errors = {name: text for name, text in errors.items() if text}
+    check_failed(errors, hparams.get("skip_failed_corpora", False))
     tests = [Path(corpus["manifest_folder"]) for corpus in found[1].values()]
     tests += [Path(hparams["data_folder"], name) for name in others]
     tests = dict.fromkeys(str(folder / "test.json") for folder in tests)
-    folders = [corpus["manifest_folder"] for corpus in found[0].values()]
+    ready = [corpus for name, corpus in found[0].items() if name not in errors]
+    folders = [corpus["manifest_folder"] for corpus in ready]
     return folders + [path for path in tests if Path(path).is_file()]
 
 
@@ -443,25 +534,65 @@ def settle_shares(
     }
 
 
-def mixture_table(corpora: Mapping[str, Mapping], known: Iterable[str]) -> list[str]:
-    """Return a line for each known corpus: training clips, pairs, share.
+def remarks_on(
+    hparams: Mapping, chosen: Iterable[str], failed: Mapping[str, str]
+) -> dict[str, str]:
+    """Return for the table why a corpus that is there is not trained on.
+
+    Arguments
+    ---------
+    hparams : dict
+        ``known_corpora``, ``data_root`` and ``data_folder``.
+    chosen : iterable of str
+        Names of those that were to be trained on.
+    failed : dict
+        Those of them that could not be prepared -> why.
+    """
+    where = (hparams["data_root"], hparams["data_folder"])
+    found = find_corpora(hparams["known_corpora"], *where)
+    remarks = dict.fromkeys(found, "not chosen")
+    remarks |= dict.fromkeys(chosen, "no training rows")
+    first_lines = {name: text.strip().splitlines()[0] for name, text in failed.items()}
+    return remarks | {name: f"failed: {line}" for name, line in first_lines.items()}
+
+
+def mixture_table(
+    corpora: Mapping[str, Mapping],
+    known: Iterable[str],
+    remarks: Mapping[str, str] | None = None,
+) -> list[str]:
+    """Return a line for each known corpus: training clips, pairs, share; or why not.
+
+    Arguments
+    ---------
+    corpora : dict
+        Of ``settle_shares``.
+    known : iterable of str
+        Names of all that have a line, besides ``corpora`` and those of ``remarks``.
+    remarks : dict
+        Name -> what stands in place of the figures; none: ``not found``.
 
     Example
     -------
     >>> corpora = {"macs": {"clips": 10, "pairs": 50, "share": 1.5}}
-    >>> print(*mixture_table(corpora, ["clotho", "macs"]), sep="\\n")
-    corpus  clips      pairs  share
+    >>> remarks = {"fma": "failed: no tracks.csv"}
+    >>> print(*mixture_table(corpora, ["clotho", "macs"], remarks), sep="\\n")
+    corpus  clips  pairs  share
     clotho  not found
-    macs    10         50     100.00 %
+    macs    10     50     100.00 %
+    fma     failed: no tracks.csv
     """
+    remarks = remarks or {}
     total = sum(corpus["share"] for corpus in corpora.values())
     lines = [("corpus", "clips", "pairs", "share")]
-    for name in dict.fromkeys([*known, *corpora]):
+    for name in dict.fromkeys([*known, *corpora, *remarks]):
         if name in corpora:
             corpus = corpora[name]
             share = f"{corpus['share'] / total:.2%}".replace("%", " %")
             lines.append((name, f"{corpus['clips']:,}", f"{corpus['pairs']:,}", share))
         else:
-            lines.append((name, "not found", "", ""))
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+            lines.append((name, remarks.get(name, "not found")))
+    columns = zip(*(line for line in lines if len(line) > 2), strict=True)
+    widths = [max(map(len, column)) for column in columns]
+    widths[0] = max(len(name) for name, *_ in lines)
     return ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]

@@ -63,13 +63,15 @@ from pengi_plugin.training.identity import (
     recorded,
 )
 from pengi_plugin.training.mixture import (
+    check_failed,
     chosen_corpora,
     hold_out_valid,
     keep_tasks,
     leave_out_test_clips,
     mixture_table,
+    prepare_corpora,
     prepare_held_out,
-    read_splits,
+    remarks_on,
     settle_shares,
 )
 from pengi_plugin.training.once import once
@@ -226,7 +228,8 @@ def prepare(hparams: dict) -> dict[str, Rows]:
     Training rows with recordings of test sets are left out (``keep_overlaps``: they are
     counted and stay). Test sets are the corpora's own, those that ``held_out`` names,
     and those of ``held_out_corpora`` that are in ``data_root``. Without validation
-    rows, ``valid_share`` of the training clips are taken. Prints the mixture.
+    rows, ``valid_share`` of the training clips are taken. Prints the mixture, with the
+    corpora that are not trained on and why.
 
     A run that goes on keeps its manifests, although audio files have come or gone
     since it started: what cannot be read is replaced, see ``max_unreadable_share``.
@@ -242,30 +245,37 @@ def prepare(hparams: dict) -> dict[str, Rows]:
     -------
     rows : dict
         Split -> Rows: ID -> manifest row, all corpora together.
+
+    Raises
+    ------
+    ValueError
+        If corpora could not be prepared, with all of them (``skip_failed_corpora``:
+        only if no row is left), or there is nothing to train on.
     """
     corpora = chosen_corpora(hparams)
-    of_corpora = []
-    for name, corpus in corpora.items():
-        if "prepare" in corpus:
-            with keep_manifests(is_under_way(hparams["save_folder"])):
-                run_on_main(corpus["prepare"])
-        splits = [name, corpus["manifest_folder"]]
-        run_on_main(read_splits, args=splits)  # converts each manifest, once
-        of_corpora.append(read_splits(*splits))
-    rows = concatenate_splits(of_corpora)
-    if not any(rows.values()):
+    with keep_manifests(is_under_way(hparams["save_folder"])):
+        found, failed = prepare_corpora(corpora)
+    rows = concatenate_splits(list(found.values()))
+    n_row = sum(map(len, rows.values()))
+    if not n_row and not failed:
         raise ValueError(
             "There is nothing to train on: every corpus of the YAML has "
             f"`source: null`. Say where one of {sorted(hparams['corpora'])} is; the "
             "YAML names the option for each."
         )
+    remarks = remarks_on(hparams, corpora, failed)
+    skip = n_row > 0 and hparams.get("skip_failed_corpora", False)
+    corpora = {name: corpora[name] for name in found}
+    if failed and not skip:
+        ready = settle_shares(corpora, rows["train"], hparams["share_exponent"])
+        log_mixture(hparams, ready, remarks)
+    check_failed(failed, skip)
     own = [corpus["manifest_folder"] for corpus in corpora.values()]
-    others = [*hparams["held_out"], *prepare_held_out(hparams, corpora)]
+    others = [*hparams["held_out"], *prepare_held_out(hparams, corpora, failed)]
     run_on_main(read_held_out, args=[others, own])  # converts each manifest, once
     rows = choose_rows(hparams, rows, read_held_out(others, own))
     corpora = settle_shares(corpora, rows["train"], hparams["share_exponent"])
-    table = mixture_table(corpora, hparams["known_corpora"])
-    logger.info("Corpora to train on:\n%s", "\n".join(table))
+    log_mixture(hparams, corpora, remarks)
     hparams["corpora"] = corpora
     return rows
 
@@ -315,6 +325,13 @@ def make_dataset(
     train: bool = False,
     absent: Sequence[int] | None = None,
 ) -> ClipDataset:
+def log_mixture(hparams: Mapping, corpora: Mapping, remarks: Mapping) -> None:
+    """Print the table of the corpora that are known, of which some are trained on."""
+    table = mixture_table(corpora, hparams["known_corpora"], remarks)
+    logger.info("Corpora to train on:\n%s", "\n".join(table))
+
+
+def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:
     """Return a data set of the clips of manifest rows.
 
     Arguments

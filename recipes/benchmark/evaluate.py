@@ -27,6 +27,7 @@ from pengi_plugin.data.manifest import check_options, read_manifest
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.protocols.answer_log import fingerprint
 from pengi_plugin.protocols.benchmark import score_entry, unscored_line
+from pengi_plugin.protocols.entries import check_entry
 from pengi_plugin.protocols.session import Session
 from pengi_plugin.protocols.table import markdown, with_earlier, write_table
 from pengi_plugin.tasks import extend
@@ -61,6 +62,7 @@ def read_benchmark(path: str) -> YamlText:
 def evaluate_set(name: str, entry: dict, session: Session, templates: dict):
     """Return the lines of one set; if it cannot be scored, one that says why."""
     try:
+        check_entry(name, entry)
         absent = prepare_set(entry)
         if absent:
             note = f"no data: {absent[0]} is absent. {entry['get']}"
@@ -147,7 +149,8 @@ def main(arguments: list[str]) -> list[dict]:
     join_processes(run_opts)
     hparams = load_hyperpyyaml(read_benchmark(hparams_file), overrides)
     names = choose(options.tasks, hparams["sets"])
-    templates = extend(hparams.get("tasks"))
+    own = [hparams.get(key) or {} for key in ("tasks", "templates")]
+    templates = extend({**own[0], **own[1]})
     local = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     device = run_opts["device"] or (local if torch.cuda.is_available() else "cpu")
     precision = run_opts["precision"]

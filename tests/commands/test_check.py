@@ -135,3 +135,55 @@ def test_a_folder_without_manifests_has_status_2(tmp_path, capsys):
     status, _, err = run(capsys, tmp_path)
     assert status == 2
     assert err.startswith(f"pengi check: {tmp_path} holds no train.json")
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "warned"),
+    [
+        ("labels", "Bark,Dog", "divided at ','; to say at what, name the column"),
+        ("labels", "Bark;Dog", "divided at ','; to say at what, name the column"),
+        ("labels", "Bark|Dog", "divided at ','; to say at what, name the column"),
+        ("labels", "Bark", ""),
+        ("labels[,]", "Bark,Dog", ""),
+        ("labels[;]", "Bark, large;Dog", ""),
+    ],
+)
+def test_a_table_that_declares_no_separator_is_warned_of(
+    folder, capsys, column, cell, warned
+):
+    (folder / "train.json").unlink()
+    (folder / "train.csv").write_text(
+        f'ID,wav,duration,task,"{column}"\n1,a.wav,1.0,sound_events,"{cell}"\n'
+    )
+    status, out, _ = run(capsys, folder)
+    assert status == 0
+    assert out.endswith("Nothing is wrong.\n")
+    assert ("warning: " in out) == bool(warned)
+    assert warned in out
+    assert (f"for instance '{cell}'" in out) == bool(warned)
+    found = json.loads(run(capsys, folder, "--json")[1])
+    assert len(found["warnings"]) == bool(warned)
+
+
+def test_a_text_of_labels_in_json_is_warned_of_and_a_list_is_not(folder, capsys):
+    events = {"task": "sound_events"}
+    write(folder, a={**events, "labels": "Bark,Dog"}, b={**events, "labels": ["A, b"]})
+    out = run(capsys, folder)[1]
+    assert "1 texts of labels" in out
+    assert "'Bark,Dog', and no separator is declared" in out
+    write(folder, a={**events, "labels": ["Bark", "Dog"]})
+    assert "warning" not in run(capsys, folder)[1]
+
+
+@pytest.mark.parametrize("separator", [None, ","])
+def test_clips_beside_a_table_are_warned_of_until_the_separator_is_said(
+    folder, tmp_path, capsys, separator
+):
+    (folder / "clips.csv").write_text('file_name,class\na.wav,"Bark,Dog"\n')
+    words = ["--text_column", "class", "--task", "sound_events"]
+    words += ["--separator", separator] if separator else []
+    manifests = tmp_path / "manifests"
+    assert main(["prepare", "clips", str(folder), str(manifests), *words]) == 0
+    capsys.readouterr()
+    out = run(capsys, manifests)[1]
+    assert ("prepare again with --separator" in out) == (separator is None)

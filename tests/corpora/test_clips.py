@@ -58,6 +58,10 @@ def test_columns_splits_and_separators_are_options(folder, tmp_path, read_rows):
     prepare_clips(folder, tmp_path / "m", **options, separator=";")
     (row,) = read_manifest(tmp_path / "m" / "train.json", "m").values()
     assert row["labels"] == ["Bark", "Dog, small"]
+    table.write_text(table.read_text().replace("class", "class[,]"))
+    prepare_clips(folder, tmp_path / "m", **{**options, "text_column": "class[,]"})
+    (row,) = read_manifest(tmp_path / "m" / "train.json", "m").values()
+    assert row["labels"] == ["Bark; Dog", "small"]
 
 
 def test_a_task_of_several_fields_names_its_columns(folder, tmp_path, read_rows):

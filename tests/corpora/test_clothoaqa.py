@@ -1,6 +1,7 @@
 import pytest
 
 from pengi_plugin.corpora.clothoaqa import LooseNames, prepare_clothoaqa
+from pengi_plugin.protocols.questions import is_binary
 
 HEAD = "file_name,QuestionText,answer,confidence\n"
 
@@ -68,6 +69,16 @@ def test_each_answer_of_an_annotator_is_a_row_in_training(
     geese = rows["Geese 18.44 05.10_question_1_3"]
     assert geese["wav"] == "{data_root}/audio_files/Geese 18_44 05.10.wav"
     assert geese["source"] == "freesound:18 clotho:geese_18_44_05_10"
+
+
+def test_references_tell_the_kind_of_a_question(official, tmp_path, read_rows):
+    prepare_clothoaqa(official, tmp_path / "m")
+    rows = [*read_rows(tmp_path / "m", "train").values()]
+    rows += read_rows(tmp_path / "m", "test").values()
+    assert {row["question_kind"] for row in rows} == {"binary", "word"}
+    for row in rows:
+        for references in (row["answers"], [row["answer"]]):
+            assert is_binary(references) == (row["question_kind"] == "binary")
 
 
 def test_each_question_is_a_row_with_the_majoritys_answer_in_the_test(

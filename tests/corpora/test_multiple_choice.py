@@ -5,10 +5,12 @@ import json
 
 import pytest
 
-from pengi_plugin.corpora.air_bench import SOUND, prepare_air_bench
+from pengi_plugin.corpora.air_bench import SOUND, prepare_air_bench, source_of
+from pengi_plugin.corpora.clothoaqa import clotho_source
 from pengi_plugin.corpora.mmar import prepare_mmar
 from pengi_plugin.corpora.mmau import prepare_mmau
 from pengi_plugin.corpora.muchomusic import OPTIONS, prepare_muchomusic
+from pengi_plugin.data.overlap import HeldOut
 
 
 def build_mmau(tmp_path, write_audio):
@@ -46,6 +48,7 @@ def test_mmau_items_keep_their_choices_and_kinds(mmau, tmp_path, read_rows, capl
         "wav": "{data_root}/test-mini-audios/3f-1.wav",
         "duration": 0.05,
         "clip": "3f-1",
+        "source": "mmau:3f-1",
         "task": "question_answering",
         "question": "Who speaks?",
         "choices": ["Man", "Woman, old"],
@@ -155,6 +158,8 @@ def test_air_bench_reads_the_folders_about_sound(tmp_path, read_rows, write_audi
     rows = read_rows(tmp_path / "m", "test").values()
     assert [row["kind"] for row in rows] == list(SOUND)
     assert {tuple(row["choices"]) for row in rows} == {("yes", "no")}
+    (asked,) = [row for row in rows if row["kind"] == "Sound_AQA_clothoaqa"]
+    assert asked["source"] == "air_bench:clothoaqa/a clotho:a"
     (grounding,) = [row for row in rows if "Grounding" in row["kind"]]
     assert grounding["wav"].endswith("/Audio_Grounding_AudioGrounding/a.flac")
     prepare_air_bench(folder, tmp_path / "m", folders=("Music_Genre_fma",))
@@ -162,6 +167,17 @@ def test_air_bench_reads_the_folders_about_sound(tmp_path, read_rows, write_audi
     assert row["clip"] == "6"
     with pytest.raises(ValueError, match="has no question of Speech_x"):
         prepare_air_bench(folder, tmp_path / "m", folders=("Speech_x",))
+
+
+def test_clips_of_clotho_in_air_bench_are_found_in_training_rows():
+    test = {"wav": "x.wav", "duration": 20.0}
+    test["source"] = source_of("clothoaqa", "Rain &amp; wind (2)")
+    held_out = HeldOut()
+    held_out.add([test], "air_bench")
+    train = {"wav": "y.wav", "duration": 20.0}
+    for stem, names in (("Rain &amp; wind (2)", {"air_bench"}), ("Rain", set())):
+        source = clotho_source(stem, "freesound:7")
+        assert held_out.names_of({**train, "source": source}) == names
 
 
 @pytest.mark.parametrize(
@@ -198,3 +214,6 @@ def test_the_real_first_items_are_read(
     rows = read_rows(tmp_path / "m", "test")
     assert [row["choices"] for row in rows.values()] == [i["choices"] for i in items]
     assert [row["answer"] for row in rows.values()] == [i["answer"] for i in items]
+    if name == "mmar":
+        sources = [row["source"].partition(":")[0] for row in rows.values()]
+        assert sources == [item["source"] for item in items]

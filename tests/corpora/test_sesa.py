@@ -26,6 +26,7 @@ def test_the_test_files_have_the_class_of_their_name(official, tmp_path, read_ro
             "wav": f"{{data_root}}/test/{name}.wav",
             "duration": 0.05,
             "clip": f"test_{name}",
+            "source": f"sesa:test/{name}",
             "task": "sound_events",
             "labels": [label],
         }

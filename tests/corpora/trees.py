@@ -1,7 +1,12 @@
 """Corpora in their official formats, of a few clips each: a name in, its folder out."""
 
+import csv
+import json
 import shutil
 
+from pengi_plugin.corpora.air_bench import SOUND
+from pengi_plugin.corpora.muchomusic import OPTIONS
+from pengi_plugin.corpora.urbansound8k import CLASSES as URBAN_CLASSES
 from tests.corpora import (
     test_audiocaps,
     test_audioset,
@@ -23,13 +28,11 @@ from tests.corpora import (
     test_macs,
     test_meld,
     test_msp_podcast,
-    test_multiple_choice,
     test_nsynth,
     test_ravdess,
     test_sesa,
     test_sounddescs,
     test_tut2017,
-    test_urbansound8k,
     test_vocalsound,
     test_wavcaps,
     test_wavtext5k,
@@ -58,10 +61,9 @@ TRAINING = {
     "findsounds": (test_clips.build, "FindSounds"),
 }
 
-#: Those that it is only tested on, and those of today's questions.
+#: Those that it is only tested on.
 TESTING = {
     "esc50": (lambda folder, _: test_esc50.build(folder), "ESC-50-master"),
-    "urbansound8k": (test_urbansound8k.build, "UrbanSound8K"),
     "dcase2017_task4": (test_dcase2017_task4.build, "dcase2017_task4"),
     "tut2017": (test_tut2017.build, "TUT2017"),
     "vocalsound": (test_vocalsound.build, "vocalsound"),
@@ -71,7 +73,111 @@ TESTING = {
     "beijing_opera": (test_beijing_opera.build, "beijing_opera"),
     "crema_d": (test_crema_d.build, "CREMA-D"),
     "ravdess": (test_ravdess.build, "ravdess"),
-    "mmau": (test_multiple_choice.build_mmau, "MMAU"),
+}
+
+
+def build_urbansound8k(tmp_path, write_audio):
+    """A clip in each of the ten folds, each of another class."""
+    folder = tmp_path / "UrbanSound8K"
+    lines = ["slice_file_name,fsID,start,end,salience,fold,classID,class"]
+    for fold in range(1, 11):
+        name = f"{fold}-{fold - 1}-0-0.wav"
+        label = URBAN_CLASSES[fold - 1].replace(" ", "_")
+        lines.append(f"{name},{fold},0,1,1,{fold},{fold - 1},{label}")
+        write_audio(folder / "audio" / f"fold{fold}" / name)
+    (folder / "metadata").mkdir()
+    (folder / "metadata" / "UrbanSound8K.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+ITEM = {"question": "Who?", "choices": ["Man", "Cat, old"], "answer": "Man"}
+
+
+def build_mmau(tmp_path, write_audio):
+    """Two questions about two recordings."""
+    folder = tmp_path / "MMAU"
+    paths = [f"./test-mini-audios/{name}.wav" for name in "ab"]
+    items = [{**ITEM, "id": p[-5], "audio_id": p, "task": "sound"} for p in paths]
+    for path in paths:
+        write_audio(folder / path)
+    (folder / "mmau-test-mini.json").write_text(json.dumps(items))
+    return folder
+
+
+def build_mmar(tmp_path, write_audio):
+    """Two questions about two videos."""
+    folder = tmp_path / "MMAR"
+    paths = [f"./audio/qx8hrhBZJ9{name}_00-01-32_00-02-02.wav" for name in "ab"]
+    items = [
+        {**ITEM, "id": p[8:-4], "audio_path": p, "modality": "music"} for p in paths
+    ]
+    for item in items:
+        item |= {"category": "Layer", "sub-category": "Knowledge", "source": "youtube"}
+    for path in paths:
+        write_audio(folder / path)
+    (folder / "MMAR-meta.json").write_text(json.dumps(items))
+    return folder
+
+
+def build_muchomusic(tmp_path, write_audio):
+    """Two questions about two tracks."""
+    folder = tmp_path / "muchomusic"
+    head = ["question", *OPTIONS, "dataset", "dataset_identifier"]
+    head += ["genre", "music_knowledge", "music_reasoning"]
+    options = ["right, one", "w1", "w2", "w3"]
+    names = ("415600", "415601")
+    lines = [
+        ["Q?", *options, "sdd", f"{n}.json", "[]", "['tempo']", "[]"] for n in names
+    ]
+    for name in names:
+        write_audio(folder / "data" / "sdd" / "audio" / "00" / f"{name}.2min.wav")
+    with (folder / "data" / "muchomusic.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([head, *lines])
+    return folder
+
+
+def build_air_bench(tmp_path, write_audio):
+    """A question in each folder about sound."""
+    folder = tmp_path / "AIR-Bench"
+    items = []
+    for number, name in enumerate(SOUND):
+        task, _, dataset = name.rpartition("_")
+        choices = {"choice_a": "yes", "choice_b": "no", "answer_gt": "no"}
+        item = {"path": "a.wav", "question": "Q?", **choices, "uniq_id": number}
+        items.append({**item, "task_name": task, "dataset_name": dataset})
+        ending = "flac" if "Grounding" in name else "wav"
+        write_audio(folder / "Foundation" / name / f"a.{ending}")
+    (folder / "Foundation" / "Foundation_meta.json").write_text(json.dumps(items))
+    return folder
+
+
+def build_clotho(tmp_path, write_audio):
+    """Two clips to evaluate: captions are scored of two or more."""
+    folder = test_clotho.build(tmp_path, write_audio)
+    path = folder / "clotho_captions_evaluation.csv"
+    path.write_text(test_clotho.table("a, b (1).wav", "c.wav"), newline="")
+    write_audio(folder / "evaluation" / "c.wav")
+    return folder
+
+
+def build_nsynth(tmp_path, write_audio):
+    """Two test notes, of which one has a quality."""
+    folder = test_nsynth.build(tmp_path, write_audio)
+    note = test_nsynth.note("vocal_1-060-050", "vocal", "a", 60, 50, ["dark"])
+    test_nsynth.write_notes(folder, "test", test_nsynth.REED, note)
+    write_audio(folder / "nsynth-test" / "audio" / "vocal_1-060-050.wav", 4.0, 800)
+    return folder
+
+
+#: Corpora that are scored -> what builds as much of one as all its entries need.
+EVALUATION = {
+    "air_bench": build_air_bench,
+    "clotho": build_clotho,
+    "mmar": build_mmar,
+    "mmau": build_mmau,
+    "muchomusic": build_muchomusic,
+    "nsynth": build_nsynth,
+    "urbansound8k": build_urbansound8k,
 }
 
 

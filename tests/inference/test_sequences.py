@@ -84,7 +84,8 @@ def test_a_model_that_reads_one_vector_refuses_whole_recordings(tiny_folder, rec
 def test_likelihoods_of_a_model_that_reads_sequences_are_those_of_its_answers(
     model, record, tmp_path
 ):
-    from pengi_plugin.protocols.session import Session, answer_likelihoods
+    from pengi_plugin.protocols.likelihoods import answer_likelihoods
+    from pengi_plugin.protocols.session import Session
 
     rows = [
         {"id": str(hz), "wav": str(record(hz)), "prompt": "what is it?"}

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from pengi_plugin.protocols import session as session_module
+from pengi_plugin.protocols import likelihoods as likelihoods_module
 from pengi_plugin.protocols.close_ended import (
     class_scores,
     class_targets,
@@ -13,7 +13,8 @@ from pengi_plugin.protocols.close_ended import (
     multi_label,
     single_label,
 )
-from pengi_plugin.protocols.session import audio_embeddings, generated_answers
+from pengi_plugin.protocols.embeddings import audio_embeddings
+from pengi_plugin.protocols.session import generated_answers
 
 CLASSES = ["church_bells", "dog", "rain"]
 
@@ -161,7 +162,7 @@ def test_only_the_part_of_an_answer_that_holds_the_class_counts(session, clips, 
 
 
 def test_many_classes_are_scored_a_batch_at_a_time(session, rows, monkeypatch):
-    monkeypatch.setattr(session_module, "ANSWER_BATCH", 2)
+    monkeypatch.setattr(likelihoods_module, "ANSWER_BATCH", 2)
     score, _ = single_label(session, rows, CLASSES, ways=["likelihood"])
     assert score.value == 6 / 8
 
@@ -190,7 +191,7 @@ def test_classes_stand_behind_some_words_and_none_is_no_class(session, clips, mo
 def test_map_says_over_which_of_the_classes_it_is(session, clips):
     rows = [clips(500, "a", labels=["dog"]), clips(1000, "b", labels=["rain"])]
     score = multi_label(session, rows, [*CLASSES, "wind"], ways=["similarity"])[0]
-    assert score.note == "over 2 of 4 classes; the others have no clip"
+    assert score.note == "2 of 4 classes have clips; mAP is over these"
 
 
 def test_likelihoods_of_a_part_leave_the_end_mark_out(session, rows, model):

@@ -5,15 +5,16 @@ import pytest
 
 from pengi_plugin.metrics import java_captions
 from pengi_plugin.protocols.captioning import captioning
+from pengi_plugin.protocols.clock import Clock
 from pengi_plugin.protocols.numbers import numbers, part_after
 from pengi_plugin.protocols.questions import question_answering
 from pengi_plugin.protocols.retrieval import (
     CaptionIndex,
+    combined_scores,
     query_scores,
     reranked_scores,
     text_to_audio,
 )
-from pengi_plugin.protocols.session import Clock
 
 
 def by_name(scores):
@@ -92,7 +93,7 @@ def found(clips):
     ]
 
 
-@pytest.mark.parametrize("way", ["captions", "likelihood"])
+@pytest.mark.parametrize("way", ["captions", "likelihood", "captions and likelihood"])
 def test_queries_find_the_clip_that_sounds_like_them(way, session, found):
     scores = by_name(text_to_audio(session, found, [way]))
     assert scores["R@1", way].value == 1
@@ -182,6 +183,16 @@ def test_an_order_by_likelihood_does_not_reach_behind_the_best(session, clips, m
     ranks = reranked_scores(session, found, ["rain"], 1)[0]
     assert np.argsort(-ranks).tolist() == order
     assert np.argsort(-reranked_scores(session, found, ["rain"], 3)[0])[0] == 1
+
+
+def test_combined_scores_weigh_both_alike_whatever_their_scales():
+    cosines = np.array([[0.9, 0.8, 0.1], [0.2, 0.9, 0.3]])
+    likelihoods = np.array([[-90.0, -10.0, -80.0], [-5.0, -6.0, np.nan]])
+    combined = combined_scores(cosines, likelihoods)
+    assert combined[0].argmax() == 1  # second by captions, by far the likeliest
+    rescaled = combined_scores(7 * cosines - 3, likelihoods / 100)
+    assert combined == pytest.approx(rescaled, nan_ok=True)
+    assert np.isnan(combined).tolist() == [[False] * 3, [False, False, True]]
 
 
 def test_an_unreadable_clip_is_found_by_no_query(session, clips):

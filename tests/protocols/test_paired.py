@@ -1,4 +1,4 @@
-"""Two models and the same clips: what is compared, and over which clips."""
+"""Several trainings and the same clips: what is compared, and over which clips."""
 
 import pytest
 
@@ -14,28 +14,43 @@ ROWS = [
 
 @pytest.fixture
 def sessions(monkeypatch):
-    """Two models whose answers are known: one right once, one always."""
+    """Trainings whose answers are known: one right once or never, one always."""
     known = {
-        "A": ["a dog barks", "people talk", "people talk", "people talk"],
-        "B": REFERENCES,
+        "A1": ["a dog barks", "people talk", "people talk", "people talk"],
+        "A2": ["people talk"] * 4,
+        "B1": REFERENCES,
+        "B2": REFERENCES,
     }
     monkeypatch.setattr(paired, "generated_answers", lambda name, rows: known[name])
-    return {"model A": "A", "model B": "B"}
+    return {"A: captions": ["A1", "A2"], "B: all": ["B1", "B2"]}
 
 
 def test_the_difference_is_over_the_same_clips_with_its_interval(sessions):
-    table = compare_captions(sessions, ROWS)
+    one_seed = {name: models[:1] for name, models in sessions.items()}
+    table = compare_captions(one_seed, ROWS, notes={"B: all": "3 epochs"})
     lines = {(line["group"], line["metric"]): line for line in table}
-    assert lines["model A", "token F1"]["score"] == pytest.approx(1 / 4)
-    assert lines["model B", "token F1"]["score"] == 1.0
-    gain = lines["difference", "token F1"]
+    assert lines["A: captions", "token F1"]["score"] == pytest.approx(1 / 4)
+    assert lines["B: all", "token F1"]["score"] == 1.0
+    assert lines["B: all", "token F1"]["note"] == "3 epochs"
+    gain = lines["B - A", "token F1"]
     assert gain["score"] == pytest.approx(3 / 4)
     assert gain["low"] < 3 / 4 < gain["high"] <= 1
-    assert ("difference", "BLEU-4") not in lines
-    assert ("model A", "BLEU-4") in lines
 
 
-def test_other_than_two_models_are_refused(sessions):
-    del sessions["model A"]
-    with pytest.raises(ValueError, match=r"Two models are compared; got \['model B'\]"):
+def test_seeds_are_averaged_clip_by_clip_and_each_one_is_told(sessions):
+    table = compare_captions(sessions, ROWS)
+    lines = {(line["group"], line["metric"]): line for line in table}
+    assert lines["A: captions", "token F1"]["score"] == pytest.approx(1 / 8)
+    gain = lines["B - A", "token F1"]
+    assert gain["score"] == pytest.approx(7 / 8)
+    assert gain["note"] == "2 seeds: 0.75, 1"
+    assert gain["n"] == 4  # clips, not clips of each seed
+    assert 0.5 <= gain["low"] < 7 / 8  # the first clip's gains are 0 and 1: 0.5
+
+
+def test_one_training_alone_or_other_numbers_of_seeds_are_refused(sessions):
+    with pytest.raises(ValueError, match=r"Two trainings or more .* got \{'B: all': 2"):
+        compare_captions({"B: all": sessions["B: all"]}, ROWS)
+    sessions["A: captions"].pop()
+    with pytest.raises(ValueError, match="each with as many seeds"):
         compare_captions(sessions, ROWS)

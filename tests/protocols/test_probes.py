@@ -6,7 +6,9 @@ import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+import pengi_plugin.protocols.probe_training
 import pengi_plugin.protocols.probes
+from pengi_plugin.protocols.probe_training import choose_rate
 from pengi_plugin.protocols.probes import log_mel_statistics, probe, probes
 
 
@@ -32,7 +34,7 @@ def test_the_linear_probe_is_as_good_as_logistic_regression(blobs):
     score = probe(points, targets, folds, "L1", seeds=(0, 1))
     assert score.value == pytest.approx(np.mean(right), abs=0.02)
     assert score.low < score.value < score.high
-    assert "2 folds, 2 seeds, standard deviation over seeds" in score.note
+    assert "2 folds, 2 seeds, learning rate 0.001, standard" in score.note
 
 
 def test_three_layers_learn_what_one_cannot(blobs):
@@ -64,8 +66,8 @@ def test_several_labels_are_scored_by_map(blobs):
 
 
 def test_a_seed_fixes_the_probe(blobs, monkeypatch):
-    monkeypatch.setattr(pengi_plugin.protocols.probes, "N_STEPS", 50)
-    monkeypatch.setattr(pengi_plugin.protocols.probes, "N_EPOCHS", 1)
+    monkeypatch.setattr(pengi_plugin.protocols.probe_training, "N_STEPS", 50)
+    monkeypatch.setattr(pengi_plugin.protocols.probe_training, "N_EPOCHS", 1)
     points, targets, folds = blobs
     one, two, other = (
         probe(points, targets, folds, "L3", seeds=(seed,)).value for seed in (7, 7, 8)
@@ -96,6 +98,42 @@ def test_the_log_mel_summary_is_in_decibels_and_knows_the_band():
     band = quiet[0, :32].argmax()
     assert loud[0, band] - quiet[0, band] == pytest.approx(20, abs=1e-3)
     assert 18 < band < 28
+
+
+def test_the_learning_rate_that_is_best_on_validation_clips_is_taken(blobs):
+    points, targets, _ = blobs
+    learned = torch.from_numpy(points), torch.from_numpy(targets)
+    clips = list(range(240))
+    assert choose_rate("L1", *learned, 3, clips, rates=(1e-9, 3e-3)) == 3e-3
+    assert choose_rate("L1", *learned, 3, clips, rates=(3e-3, 1e-9)) == 3e-3
+
+
+def test_rows_of_a_clip_are_on_one_side_of_the_validation_split(monkeypatch):
+    trained_on = []
+    monkeypatch.setattr(
+        pengi_plugin.protocols.probe_training,
+        "fit",
+        lambda model, points, *rest: trained_on.append(set(points[:, 0].tolist())),
+    )
+    clips = [row // 4 for row in range(80)]
+    points = torch.tensor(clips, dtype=torch.float32)[:, None]
+    choose_rate("L1", points, torch.zeros(80, dtype=torch.long), 2, clips, (0.1,))
+    (seen,) = trained_on
+    assert len(seen) == 17  # of 20 clips, 15 % are left for validation
+    assert (torch.isin(points[:, 0], torch.tensor([*seen])).sum()) == 4 * 17
+
+
+def test_test_clips_do_not_choose_the_learning_rate(blobs, monkeypatch):
+    points, targets, folds = blobs
+    split = np.where(folds == 0, "train", "test")
+    seen = []
+    monkeypatch.setattr(
+        pengi_plugin.protocols.probes,
+        "choose_rate",
+        lambda kind, points, targets, n_class, clips: seen.append(clips) or 1e-3,
+    )
+    probe(points, targets, split, seeds=(0,))
+    assert seen == [np.flatnonzero(folds == 0).tolist()]
 
 
 @pytest.mark.parametrize(

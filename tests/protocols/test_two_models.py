@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from pengi_plugin.protocols import two_models
+from pengi_plugin.protocols.embeddings import contrastive_scores
 from pengi_plugin.protocols.retrieval import audio_to_text, text_to_audio
 from pengi_plugin.protocols.score import Score
-from pengi_plugin.protocols.session import Session, contrastive_scores
+from pengi_plugin.protocols.session import Session
 from tests.tone_model import write_tone
 
 ROWS = [{"id": str(n), "label": label} for n, label in enumerate("abca")]
@@ -120,7 +121,8 @@ def test_probes_are_compared_on_the_tested_clips(sessions, monkeypatch):
     known = {id(sessions["Pengi"]): told, id(sessions["CLAP"]): noise}
     monkeypatch.setattr(two_models, "audio_embeddings", lambda s, rows: known[id(s)])
     rows = [
-        {"id": str(n), "label": "ab"[label], "fold": "train" if n < 20 else "test"}
+        {"id": str(n), "wav": f"{n}.wav", "label": "ab"[label]}
+        | {"fold": "train" if n < 20 else "test"}
         for n, label in enumerate(labels)
     ]
     table = two_models.compare_probes(sessions, rows, kinds=["L1"], seeds=[0, 1])

@@ -45,11 +45,16 @@ def is_placeholder(value):
 
 def recipe_main(root, name, script="train.py"):
     """Return the ``main`` of ``recipes/<name>/train.py``, or of another script."""
+    return recipe_module(root, name, script).main
+
+
+def recipe_module(root, name, script="train.py"):
+    """Return ``recipes/<name>/train.py``, or another script, as a module."""
     path = root / "recipes" / name / script
     spec = importlib.util.spec_from_file_location(f"{name}_train", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.main
+    return module
 
 
 @pytest.fixture(params=RECIPES, ids=lambda recipe: recipe[0])

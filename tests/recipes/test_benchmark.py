@@ -228,7 +228,9 @@ def test_manifests_that_were_made_with_other_settings_are_refused(
 ):
     templates("{bird: {prompt: 'who sings?', answer: '{bird}'}}")
     path = tmp_path / "benchmark" / "birds.yaml"
-    path.write_text(BIRDS.replace("file: !ref <birds_folder>", "test_fold: 4"))
+    text = BIRDS.replace("file: !ref <birds_folder>", "test_fold: 4")
+    prepare = "pengi_plugin.corpora.esc50.prepare_esc50"
+    path.write_text(text.replace("builtins.open", prepare))
     record = tmp_path / "birds" / "prepared.json"
     record.write_text(
         json.dumps({"data_root": str(tmp_path), "arguments": {"test_fold": 4}})

@@ -3,21 +3,15 @@
 The trees are those of the tests of the corpora; the model is tiny, its weights random.
 """
 
-import csv
 import importlib
-import json
-from functools import partial
 
 import pytest
 from ruamel.yaml import YAML
 
-from pengi_plugin.corpora.air_bench import SOUND
-from pengi_plugin.corpora.muchomusic import OPTIONS
-from pengi_plugin.corpora.urbansound8k import CLASSES as URBAN_CLASSES
-from pengi_plugin.protocols import probes
 from tests.conftest import ROOT
-from tests.corpora import test_clotho, test_nsynth
 from tests.corpora.conftest import write_audio  # noqa: F401 (a fixture)
+from tests.corpora.trees import EVALUATION
+from tests.recipes.small_benchmark import NOTE, make_small
 from tests.recipes.test_benchmark import recipe  # noqa: F401 (a fixture)
 
 #: Entries of all files, by the file's name.
@@ -31,13 +25,8 @@ FIXTURES = {
     "gtzan": "original",
     "gtzan_music_speech": "original",
 }
-#: Corpora whose trees are made here: larger ones, or none there.
-OWN = {"air_bench", "general_midi", "mmar", "mmau", "muchomusic", "urbansound8k"}
-
-#: The template of a model that says all of a note; see corpora/nsynth.py.
-NOTE = """{music_note: {prompt: this music note is, answer: "produced by {instrument}, \
-pitch {pitch}, velocity {velocity}, source {source_kind}, and having qualities like \
-{qualities_or_none}"}}"""
+#: Corpora whose trees are larger here, or that have none.
+OWN = {"general_midi", *EVALUATION}
 
 for _corpus in set(SETS) - OWN:
     _module = importlib.import_module(f"tests.corpora.test_{_corpus}")
@@ -45,97 +34,13 @@ for _corpus in set(SETS) - OWN:
 
 
 @pytest.fixture
-def urbansound8k_tree(tmp_path, write_audio):  # noqa: F811
-    folder = tmp_path / "UrbanSound8K"
-    lines = ["slice_file_name,fsID,start,end,salience,fold,classID,class"]
-    for fold in range(1, 11):
-        name = f"{fold}-{fold - 1}-0-0.wav"
-        label = URBAN_CLASSES[fold - 1].replace(" ", "_")
-        lines.append(f"{name},{fold},0,1,1,{fold},{fold - 1},{label}")
-        write_audio(folder / "audio" / f"fold{fold}" / name)
-    (folder / "metadata").mkdir()
-    (folder / "metadata" / "UrbanSound8K.csv").write_text("\n".join(lines) + "\n")
-    return folder
-
-
-ITEM = {"question": "Who?", "choices": ["Man", "Cat, old"], "answer": "Man"}
-
-
-@pytest.fixture
-def mmau_tree(tmp_path, write_audio):  # noqa: F811
-    folder = tmp_path / "MMAU"
-    paths = [f"./test-mini-audios/{name}.wav" for name in "ab"]
-    items = [{**ITEM, "id": p[-5], "audio_id": p, "task": "sound"} for p in paths]
-    for path in paths:
-        write_audio(folder / path)
-    (folder / "mmau-test-mini.json").write_text(json.dumps(items))
-    return folder
-
-
-@pytest.fixture
-def mmar_tree(tmp_path, write_audio):  # noqa: F811
-    folder = tmp_path / "MMAR"
-    paths = [f"./audio/qx8hrhBZJ9{name}_00-01-32_00-02-02.wav" for name in "ab"]
-    items = [
-        {**ITEM, "id": p[8:-4], "audio_path": p, "modality": "music"} for p in paths
-    ]
-    for item in items:
-        item |= {"category": "Layer", "sub-category": "Knowledge", "source": "youtube"}
-    for path in paths:
-        write_audio(folder / path)
-    (folder / "MMAR-meta.json").write_text(json.dumps(items))
-    return folder
-
-
-@pytest.fixture
-def muchomusic_tree(tmp_path, write_audio):  # noqa: F811
-    folder = tmp_path / "muchomusic"
-    head = ["question", *OPTIONS, "dataset", "dataset_identifier"]
-    head += ["genre", "music_knowledge", "music_reasoning"]
-    options = ["right, one", "w1", "w2", "w3"]
-    names = ("415600", "415601")
-    lines = [
-        ["Q?", *options, "sdd", f"{n}.json", "[]", "['tempo']", "[]"] for n in names
-    ]
-    for name in names:
-        write_audio(folder / "data" / "sdd" / "audio" / "00" / f"{name}.2min.wav")
-    with (folder / "data" / "muchomusic.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([head, *lines])
-    return folder
-
-
-@pytest.fixture
-def air_bench_tree(tmp_path, write_audio):  # noqa: F811
-    folder = tmp_path / "AIR-Bench"
-    items = []
-    for number, name in enumerate(SOUND):
-        task, _, dataset = name.rpartition("_")
-        choices = {"choice_a": "yes", "choice_b": "no", "answer_gt": "no"}
-        item = {"path": "a.wav", "question": "Q?", **choices, "uniq_id": number}
-        items.append({**item, "task_name": task, "dataset_name": dataset})
-        ending = "flac" if "Grounding" in name else "wav"
-        write_audio(folder / "Foundation" / name / f"a.{ending}")
-    (folder / "Foundation" / "Foundation_meta.json").write_text(json.dumps(items))
-    return folder
-
-
-@pytest.fixture
-def tree(request, write_audio):  # noqa: F811
+def tree(request, tmp_path, write_audio):  # noqa: F811
     """Return a function: name of a corpus -> its tree."""
 
     def make(corpus):
-        folder = request.getfixturevalue(f"{corpus}_tree")
-        if corpus == "clotho":  # captions are scored of two clips or more
-            names = ("a, b (1).wav", "c.wav")
-            path = folder / "clotho_captions_evaluation.csv"
-            path.write_text(test_clotho.table(*names), newline="")
-            write_audio(folder / "evaluation" / "c.wav")
-        if corpus == "nsynth":  # qualities are scored where a note has one
-            note = test_nsynth.note("vocal_1-060-050", "vocal", "a", 60, 50, ["dark"])
-            test_nsynth.write_notes(folder, "test", test_nsynth.REED, note)
-            path = folder / "nsynth-test" / "audio" / "vocal_1-060-050.wav"
-            write_audio(path, 4.0, 800)
-        return folder
+        if corpus in EVALUATION:
+            return EVALUATION[corpus](tmp_path, write_audio)
+        return request.getfixturevalue(f"{corpus}_tree")
 
     return make
 
@@ -143,36 +48,21 @@ def tree(request, write_audio):  # noqa: F811
 @pytest.fixture
 def evaluate(recipe, tiny_folder, tmp_path, monkeypatch):  # noqa: F811
     """Return a function: sets, options -> the lines of the table."""
-    monkeypatch.setattr(probes, "N_EPOCHS", 1)
-    monkeypatch.setattr(probes, "N_STEPS", 2)
-    load = recipe.load_hyperpyyaml
-
-    def load_small(*arguments):
-        hparams = load(*arguments)
-        for name in SETS["general_midi"]:  # 3000 clips take minutes
-            entry = hparams["sets"][name]
-            sizes = {"n_train": 12, "n_valid": 4, "n_test": 24}
-            entry["prepare"] = partial(entry["prepare"], **sizes)
-        return hparams
-
-    monkeypatch.setattr(recipe, "load_hyperpyyaml", load_small)
-    text = (ROOT / "hparams" / "benchmark.yaml").read_text()
-    path = tmp_path / "hparams" / "benchmark.yaml"
-    path.parent.mkdir()
-    path.with_suffix("").symlink_to(ROOT / "hparams" / "benchmark")
+    make_small(recipe, monkeypatch)
+    yaml = ROOT / "hparams" / "benchmark.yaml"
 
     def run(sets, templates=NOTE, **options):
-        path.write_text(text.replace("\ntasks: {}", f"\ntasks: {templates}"))
         options = {
             "model": tiny_folder,
             "data_folder": tmp_path / "manifests",
             "output_folder": tmp_path / "results",
             "device": "cpu",
             "search": "{beam_size: 1}",
+            "templates": templates,
             **options,
         }
         flags = [f"--{key}={value}" for key, value in options.items()]
-        return recipe.main([str(path), "--tasks", *sets, *flags])
+        return recipe.main([str(yaml), "--tasks", *sets, *flags])
 
     return run
 

@@ -14,45 +14,28 @@ def recipe(root):
     return module
 
 
-def test_a_learns_captions_alone_and_both_are_tested_on_them(recipe):
-    rows = {
-        split: {"c": {"task": "captioning"}, "q": {"task": "question_answering"}}
-        for split in ("train", "valid", "test")
-    }
-    a, b = recipe.rows_of_run(rows, "A"), recipe.rows_of_run(rows, "B")
-    assert {split: list(some) for split, some in a.items()} == {
-        split: ["c"] for split in rows
-    }
-    assert {split: list(some) for split, some in b.items()} == {
-        "train": ["c", "q"],
-        "valid": ["c", "q"],
-        "test": ["c"],
-    }
-
-
 @pytest.mark.slow
-def test_one_command_trains_both_and_compares_them_on_the_same_captions(
+def test_one_command_trains_all_and_compares_them_on_the_same_captions(
     recipe, arguments, tmp_path
 ):
-    table = recipe.main(arguments("both", number_of_epochs=1))
-    groups = [line["group"] for line in table]
-    assert list(dict.fromkeys(groups)) == [
-        "A: captions only",
-        "B: all tasks",
-        "difference",
-    ]
-    by_metric = [
-        [
-            line
-            for line in table
-            if line["metric"] == "token F1" and line["group"] == group
-        ]
-        for group in dict.fromkeys(groups)
-    ]
-    ((a,), (b,), (gain,)) = by_metric
-    assert a["n"] == b["n"] == gain["n"] == 8
-    assert gain["score"] == pytest.approx(b["score"] - a["score"])
+    command = arguments("both", number_of_epochs=2, pairs_per_clip=1)
+    table = recipe.main([*command, "--seeds", "1", "2"])
+    groups = dict.fromkeys(line["group"] for line in table)
+    assert list(groups) == [*recipe.RUNS.values(), "B - A", "C - A"]
+    a, b, c, b_gain, c_gain = (
+        next(x for x in table if (x["group"], x["metric"]) == (group, "token F1"))
+        for group in groups
+    )
+    assert a["n"] == b["n"] == c["n"] == c_gain["n"] == 8
+    assert b_gain["score"] == pytest.approx(b["score"] - a["score"])
+    assert c_gain["score"] == pytest.approx(c["score"] - a["score"])
     assert (tmp_path / "both" / "table.md").exists()
-    logs = [(tmp_path / "both" / run / "train_log.txt").read_text() for run in "AB"]
-    steps = [log.count("epoch:") for log in logs]
-    assert steps[0] == steps[1] > 0
+    # A clip has a caption and a question of weight 2: C needs three times the epochs.
+    epochs = {
+        name: (tmp_path / "both" / name / "train_log.txt").read_text().count("epoch:")
+        for name in ("A_1", "B_1", "C_1", "C_2")
+    }
+    assert epochs == {"A_1": 2, "B_1": 2, "C_1": 6, "C_2": 6}
+    assert [line["note"].split(";")[0] for line in (a, b, c)] == [
+        *("2 epochs", "2 epochs", "6 epochs")
+    ]

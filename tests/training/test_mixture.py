@@ -14,9 +14,11 @@ from pengi_plugin.training.mixture import (
     hold_out_valid,
     keep_tasks,
     leave_out_test_clips,
+    mixture_table,
     prepare_held_out,
     read_splits,
     recordings_of,
+    remarks_on,
     settle_shares,
 )
 from pengi_plugin.training.run import describe, prepare
@@ -293,3 +295,93 @@ def test_corpora_that_are_there_and_not_chosen_are_prepared_and_held_out(
     found = prepare_held_out(hparams, ["chosen"])
     assert found == [str(tmp_path / "m" / "other" / "test.json")]
     assert "damaged has no test set to hold out: no list" in caplog.text
+
+
+def fail_in_two_lines(data_folder, manifest_folder):
+    """Stand in for a corpus whose table lacks a column."""
+    raise ValueError("no column x;\nit has a, b")
+
+
+def write_all(data_folder, manifest_folder):
+    """Prepare a corpus of some clips to train and to validate on."""
+    write(Path(manifest_folder), "train", rows_of("t", 3))
+    write(Path(manifest_folder), "valid", rows_of("v", 1))
+
+
+@pytest.fixture
+def partly_damaged(tmp_path):
+    """Settings of a mixture: one good, two damaged, one absent, one not chosen."""
+    for name in ("good", "damaged", "other", "unwanted", "held"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+    prepares = {"good": write_all, "damaged": fail, "other": fail_in_two_lines}
+    prepares |= {"absent": fail, "unwanted": write_all}
+    return {
+        "save_folder": str(tmp_path / "save"),
+        "corpora": "good,damaged,other",
+        "known_corpora": {
+            name: {"folders": [name], "prepare": function}
+            for name, function in prepares.items()
+        },
+        "held_out_corpora": {},
+        "held_out": [],
+        "data_root": str(tmp_path / "data"),
+        "data_folder": str(tmp_path / "m"),
+        "keep_overlaps": False,
+        "valid_share": 0.01,
+        "share_exponent": 0.5,
+    }
+
+
+TABLE_OF_DAMAGED = (
+    "corpus    clips  pairs  share",
+    "good      3      3      100.00 %",
+    "damaged   failed: no list",
+    "other     failed: no column x;",
+    "absent    not found",
+    "unwanted  not chosen",
+)
+
+
+def test_all_corpora_that_fail_are_told_together_before_training(
+    partly_damaged, caplog
+):
+    caplog.set_level(logging.INFO)
+    with pytest.raises(ValueError, match=r"that could not be prepared \(2\)") as error:
+        prepare(partly_damaged)
+    assert "\n  damaged: no list\n  other: no column x;\nit has a, b" in str(
+        error.value
+    )
+    assert "--skip_failed_corpora True" in str(error.value)
+    assert "\n".join(TABLE_OF_DAMAGED) in caplog.text
+
+
+def test_corpora_that_fail_are_left_out_where_the_yaml_says_so(partly_damaged, caplog):
+    caplog.set_level(logging.INFO)
+    settings = {**partly_damaged, "skip_failed_corpora": True}
+    rows = prepare(settings)
+    assert {row["corpus"] for row in rows["train"].values()} == {"good"}
+    assert list(settings["corpora"]) == ["good"]
+    assert "\n".join(TABLE_OF_DAMAGED) in caplog.text
+    assert "damaged, other: left out, as they could not be prepared" in caplog.text
+    for corpora in ("damaged", "damaged,other"):  # nothing is left
+        with pytest.raises(
+            ValueError, match=r"could not be prepared \(\d\):\n  damaged"
+        ):
+            prepare({**settings, "corpora": corpora})
+
+
+def test_test_sets_to_hold_out_that_fail_stop_the_training_too(partly_damaged, caplog):
+    settings = {**partly_damaged, "corpora": "good"}
+    settings["held_out_corpora"] = {"held": {"folders": ["held"], "prepare": fail}}
+    with pytest.raises(
+        ValueError, match=r"could not be prepared \(1\):\n  held: no list"
+    ):
+        prepare({**settings})
+    assert prepare({**settings, "skip_failed_corpora": True})["train"]
+    assert "held: left out, as they could not be prepared" in caplog.text
+
+
+def test_a_corpus_whose_rows_are_of_other_tasks_is_not_called_absent(partly_damaged):
+    remarks = remarks_on(partly_damaged, ["good"], {})
+    table = mixture_table({}, partly_damaged["known_corpora"], remarks)
+    assert "good      no training rows" in table

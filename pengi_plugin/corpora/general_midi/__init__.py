@@ -14,6 +14,9 @@ instrument, effect and drum is in every split.
 The sound font is TimGM6mb by Tim Brechbill (as packaged by Debian,
 ``timgm6mb-soundfont``). The clips are made on the user's machine and are not part
 of this project.
+
+Certain: all of it, as the clips are made here. How the paper's prompts are put to them
+is ours.
 """
 
 from pathlib import Path
