@@ -319,19 +319,18 @@ def choose_rows(
     return {split: Rows(parts, numbers) for split, numbers in found.items()}
 
 
-def make_dataset(
-    hparams: dict,
-    rows: Mapping[str, Mapping],
-    train: bool = False,
-    absent: Sequence[int] | None = None,
-) -> ClipDataset:
 def log_mixture(hparams: Mapping, corpora: Mapping, remarks: Mapping) -> None:
     """Print the table of the corpora that are known, of which some are trained on."""
     table = mixture_table(corpora, hparams["known_corpora"], remarks)
     logger.info("Corpora to train on:\n%s", "\n".join(table))
 
 
-def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:
+def make_dataset(
+    hparams: dict,
+    rows: Mapping[str, Mapping],
+    train: bool = False,
+    absent: Sequence[int] | None = None,
+) -> ClipDataset:
     """Return a data set of the clips of manifest rows.
 
     Arguments
