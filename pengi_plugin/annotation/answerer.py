@@ -8,7 +8,7 @@ import torch
 from pengi_plugin.annotation.output import Output, write_part
 from pengi_plugin.annotation.rows import WINDOWS, answer_rows
 from pengi_plugin.inference import AudioLanguageModel
-from pengi_plugin.protocols.answer_log import fingerprint
+from pengi_plugin.storage.fingerprint import fingerprint
 
 
 @dataclass(frozen=True)
