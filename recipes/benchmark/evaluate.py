@@ -24,6 +24,7 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from speechbrain.utils.distributed import if_main_process, run_on_main
 
+from pengi_plugin.commands.model import add_trust
 from pengi_plugin.data.manifest import check_options, read_manifest
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.protocols.benchmark import score_entry, unscored_line
@@ -130,12 +131,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__, add_help=False)
     parser.add_argument("--model", required=True, help="folder or hub name")
     parser.add_argument("--tasks", nargs="+", default=["all"], help="sets, or 'all'")
-    parser.add_argument(
-        "--trust",
-        action="store_true",
-        help="let the model's YAML build and call anything: only for folders of people "
-        "whom you would let run a program here",
-    )
+    add_trust(parser)
     return parser.parse_known_args(arguments)
 
 
