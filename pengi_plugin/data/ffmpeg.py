@@ -74,7 +74,8 @@ class FfmpegFile:
     Arguments
     ---------
     source : str or file object
-        The file. What a file object holds is copied to a temporary file.
+        The file, of which the first stream of sound is read. What a file object holds
+        is copied to a temporary file.
     name : str
         What messages call the file.
 
