@@ -59,8 +59,6 @@ def test_every_recording_of_a_folder_has_its_rows_once(unbroken, archive):
 def test_after_kills_the_same_command_ends_with_the_rows_of_an_unbroken_run(
     tiny_folder, archive, tmp_path, unbroken, form, n_worker, n_kill
 ):
-    if form == "parquet":
-        pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
     folder = tmp_path / "out"
     command = words(
         tiny_folder, archive, folder, "--format", form, "--workers", n_worker
