@@ -14,7 +14,7 @@ FOUND_OTHERWISE = {"pretty-midi", "tensorboard"}
 
 #: Module -> distribution, of optional ones, which need not be installed here.
 NAMES = ("pycocoevalcap", "matplotlib", "peft")
-OPTIONAL = {name: name for name in NAMES}
+OPTIONAL = {name: name for name in NAMES} | {"imageio_ffmpeg": "imageio-ffmpeg"}
 
 
 def normalized(requirement):

@@ -39,12 +39,12 @@ from pengi_plugin.data.overlap import read_held_out
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.precision import choose_precision
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, continue_from, load_pretrained
-from pengi_plugin.protocols.answer_log import fingerprint
 from pengi_plugin.protocols.rows import merge_references
 from pengi_plugin.protocols.session import Session, generated_answers
 from pengi_plugin.protocols.table import write_table
 from pengi_plugin.protocols.task_scores import score_tasks
 from pengi_plugin.storage.atomic import write_file
+from pengi_plugin.storage.fingerprint import fingerprint
 from pengi_plugin.storage.lock import hold_folder
 from pengi_plugin.tasks import apply, extend
 from pengi_plugin.training.adaptation import adapt
