@@ -13,7 +13,7 @@ import pytest
 FOUND_OTHERWISE = {"pretty-midi", "tensorboard"}
 
 #: Module -> distribution, of optional ones, which need not be installed here.
-NAMES = ("pycocoevalcap", "matplotlib", "peft", "pyarrow")
+NAMES = ("pycocoevalcap", "matplotlib", "peft", "pyarrow", "fsspec")
 OPTIONAL = {name: name for name in NAMES}
 
 

@@ -13,7 +13,6 @@ import math
 import random
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
@@ -23,7 +22,8 @@ from speechbrain.dataio.sampler import (
 )
 from torch import Tensor
 
-from pengi_plugin.data.audio import read_clip
+from pengi_plugin.data.audio import file_state, read_clip
+from pengi_plugin.data.manifest import original_of
 from pengi_plugin.tasks import TASKS, Template, apply
 
 logger = logging.getLogger(__name__)
@@ -98,15 +98,21 @@ class ClipDataset(DynamicItemDataset):
             rows = _without_weightless(rows, task_weights)
         if not rows:
             raise ValueError("There are no rows; a data set needs one or more.")
-        clips = defaultdict(list)
+        clips, originals = defaultdict(list), {}
         for row_id, row in rows.items():
             prompt, answer = apply(row["task"], {"id": row_id, **row}, templates)
             pair = {"id": row_id, "task": row["task"]}
             clip = str(row["wav"]), row.get("corpus", "")
             clips[clip].append(pair | {"prompt": prompt, "answer": answer})
+            originals[clip] = original_of(row)
         super().__init__(
             {
-                f"{corpus}: {wav}": {"wav_path": wav, "rows": pairs, "corpus": corpus}
+                f"{corpus}: {wav}": {
+                    "wav_path": wav,
+                    "original": originals[wav, corpus],
+                    "rows": pairs,
+                    "corpus": corpus,
+                }
                 for (wav, corpus), pairs in clips.items()
             },
             output_keys=["id", "wav", "pairs"],
@@ -127,9 +133,11 @@ class ClipDataset(DynamicItemDataset):
             self._indices[clip["corpus"]].append(index)
         # Shared with the worker processes of a DataLoader.
         self._unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
-        self.add_dynamic_item(self._read, takes="wav_path", provides="wav")
         self.add_dynamic_item(
-            self._sample, takes=["wav_path", "rows"], provides="pairs"
+            self._read, takes=["wav_path", "original"], provides="wav"
+        )
+        self.add_dynamic_item(
+            self._sample, takes=["original", "rows"], provides="pairs"
         )
         self._check_files()
 
@@ -179,7 +187,7 @@ class ClipDataset(DynamicItemDataset):
         """Yield items of the same corpus, the same ones in any process and run."""
         clip = self.data[self.data_ids[index]]
         others = [other for other in self._indices[clip["corpus"]] if other != index]
-        generator = self._random("replacement", clip["wav_path"])
+        generator = self._random("replacement", clip["original"])
         yield from generator.sample(others, min(N_REPLACEMENT, len(others)))
 
     def _note_unreadable(self, index: int, error: Exception) -> None:
@@ -216,10 +224,7 @@ class ClipDataset(DynamicItemDataset):
 
     def _check_files(self) -> None:
         absent = [
-            index
-            for index in range(len(self))
-            if not (path := Path(self._path(index))).is_file()
-            or not path.stat().st_size
+            index for index in range(len(self)) if not file_state(self._path(index))
         ]
         if len(absent) > self.max_unreadable_share * len(self):
             row_id = self.data[self.data_ids[absent[0]]]["rows"][0]["id"]
@@ -247,24 +252,24 @@ class ClipDataset(DynamicItemDataset):
                     f"{pair['answer'][:80]!r}... Shorten it."
                 )
 
-    def _random(self, purpose: str, path: str) -> random.Random:
-        return random.Random(f"{self.seed} {self.epoch} {purpose} {path}")
+    def _random(self, purpose: str, original: str) -> random.Random:
+        return random.Random(f"{self.seed} {self.epoch} {purpose} {original}")
 
-    def _read(self, path: str) -> Tensor:
-        offset = self._random("crop", path).random() if self.random_crop else 0.0
+    def _read(self, path: str, original: str) -> Tensor:
+        offset = self._random("crop", original).random() if self.random_crop else 0.0
         try:
             return read_clip(path, self.sample_rate, self.n_sample, offset)
         except (OSError, ValueError) as error:
             raise UnreadableAudioError(path) from error
 
-    def _sample(self, path: str, rows: list[dict]) -> list[dict]:
+    def _sample(self, original: str, rows: list[dict]) -> list[dict]:
         if self.pairs_per_clip is not None:
-            rows = self._sample_rows(path, rows)
+            rows = self._sample_rows(original, rows)
         return [{**row, "answer_ids": self.answer_ids(row["answer"])} for row in rows]
 
-    def _sample_rows(self, path: str, rows: list[dict]) -> list[dict]:
+    def _sample_rows(self, original: str, rows: list[dict]) -> list[dict]:
         """Sample without replacement by weight (Efraimidis and Spirakis, 2006)."""
-        generator = self._random("rows", path)
+        generator = self._random("rows", original)
         keys = [
             generator.random() ** (1 / self.task_weights.get(row["task"], 1.0))
             for row in rows

@@ -17,7 +17,12 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from pengi_plugin.data.manifest import SPLITS, manifest_path, read_manifest
+from pengi_plugin.data.manifest import (
+    SPLITS,
+    manifest_path,
+    original_of,
+    read_manifest,
+)
 
 #: A source with a start: of videos alone, as IDs elsewhere may end so too.
 VIDEO_AND_START = re.compile(r"(youtube:.+):(\d+(?:\.\d+)?)")
@@ -72,14 +77,14 @@ class HeldOut:
     def add(self, rows: Iterable[Mapping], name: str) -> None:
         """Add the clips of a test set."""
         for row in rows:
-            self._files[real_path(row["wav"])].add(name)
+            self._files[real_path(original_of(row))].add(name)
             for source in read_sources(row.get("source") or ""):
                 clip = source.start, row["duration"], name
                 self._clips[source.recording].add(clip)
 
     def names_of(self, row: Mapping) -> set[str]:
         """Return the names of the test sets that a row shares a recording with."""
-        names = set(self._files.get(real_path(row["wav"]), ()))
+        names = set(self._files.get(real_path(original_of(row)), ()))
         for recording, start in read_sources(row.get("source") or ""):
             end = None if start is None else start + row["duration"]
             for other, seconds, name in self._clips.get(recording, ()):

@@ -13,6 +13,7 @@ from pengi_plugin.data.manifest import (
     SPLITS,
     keep_manifests,
     manifest_path,
+    original_of,
     read_manifest,
     read_record,
 )
@@ -420,7 +421,7 @@ def recordings_of(row: Mapping) -> list[str]:
     (['youtube:ab'], ['a.wav'])
     """
     sources = read_sources(row.get("source") or "")
-    return [source.recording for source in sources] or [Path(row["wav"]).name]
+    return [source.recording for source in sources] or [Path(original_of(row)).name]
 
 
 def first_recordings(rows: Iterable[Mapping]) -> dict[str, str]:

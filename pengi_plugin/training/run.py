@@ -24,6 +24,7 @@ from torch import distributed
 
 from pengi_plugin.conversion.clap import load_clap
 from pengi_plugin.conversion.clap_model import load_clap_model
+from pengi_plugin.data.audio import file_state
 from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset, make_sampler
 from pengi_plugin.data.manifest import SPLITS, keep_manifests
@@ -416,7 +417,7 @@ def rows_with_files(rows: Mapping[str, Mapping]) -> dict[str, Mapping]:
 
     Files that go while a run trains must not keep it from going on.
     """
-    kept = {key: row for key, row in rows.items() if Path(row["wav"]).is_file()}
+    kept = {key: row for key, row in rows.items() if file_state(row["wav"])}
     gone = list(dict.fromkeys(row["wav"] for k, row in rows.items() if k not in kept))
     if gone:
         logger.warning(
