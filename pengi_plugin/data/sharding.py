@@ -303,7 +303,7 @@ class _Work:
         shard = os.path.relpath(place[0], folder).replace(os.sep, "/")
         return _own_fields(row) | {
             "wav": f"{{data_root}}/{shard}::{place[1]}",
-            "original": os.path.abspath(row["wav"]),
+            "original": os.path.join(os.getcwd(), row["wav"]),
         }
 
 

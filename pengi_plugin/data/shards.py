@@ -237,7 +237,10 @@ class _Remote:
         try:
             self._files, self._path = fsspec.core.url_to_fs(url)
             self.n_byte = self._files.size(self._path)
-        except ImportError as error:  # names the package of this kind of URL
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"There is no shard {url}.") from error
+        except (ImportError, ValueError, OSError) as error:
+            # An ImportError names the package that reads this kind of URL.
             raise ValueError(f"{url} cannot be opened: {error}") from error
         if self.n_byte is None:
             raise ValueError(f"{url} has no known size, so no range of it can be read.")
@@ -343,7 +346,7 @@ class _Range(io.RawIOBase):
             return 0
         try:
             found = self._shard.read_at(self._offset + self._position, n_byte)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # an exception would be lost in libsndfile
             self.failure = error
             return 0
         buffer[:n_byte] = found
