@@ -223,7 +223,7 @@ class _Work:
                 shard = f"{self.folder / clips.manifest}-{count.shards:06d}.tar"
                 index = existing_index(shard)
                 if index is None:
-                    if ahead is None or ahead.position != start:
+                    if ahead is None or ahead.position < start:
                         ahead = Ahead(
                             self.pool, self._encode, paths, start, self.n_ahead
                         )
@@ -232,7 +232,7 @@ class _Work:
                     index = self._write_shard(shard, count.shards, clips, ahead, bar)
                 stop = int(index["clip"].max()) + 1
                 self._note(shard, index, clips, range(start, stop))
-                bar.update(stop - bar.n)
+                bar.update(max(stop - bar.n, 0))
                 start = stop
                 count = Count(
                     count.clips + len(index),

@@ -340,6 +340,13 @@ class _Range(io.RawIOBase):
         self._position = origin[whence] + offset
         return self._position
 
+    def readall(self) -> bytes:
+        """Return what follows, by one reading."""
+        n_byte = max(self._size - self._position, 0)
+        found = self._shard.read_at(self._offset + self._position, n_byte)
+        self._position += n_byte
+        return found
+
     def readinto(self, buffer) -> int:
         n_byte = max(min(len(buffer), self._size - self._position), 0)
         if not n_byte or self.failure:

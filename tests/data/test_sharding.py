@@ -305,3 +305,33 @@ def test_the_command_prints_what_is_stored_and_lists_what_is_not(
     assert row["wav"].endswith("bird_3.flac")
     expected = read_recording(row["original"], 4000)
     assert (read_recording(row["wav"], 4000) - expected).abs().max() < 2**-23
+
+
+def test_a_bad_clip_where_a_shard_ends_is_encoded_once_and_belongs_to_the_next(
+    tmp_path, monkeypatch
+):
+    rows, encoded = {}, []
+    draw = np.random.default_rng(0)
+    folder = tmp_path / "m"
+    folder.mkdir()
+    for n in range(9):
+        path = folder / f"{n}.wav"
+        soundfile.write(path, draw.uniform(-1, 1, 12000), 8000)  # two fit in a shard
+        if n % 3 == 2:
+            path.write_text("no audio")
+        row = {"wav": path.name, "duration": 1.5, "task": "captioning"}
+        rows[str(n)] = {**row, "caption": "noise"}
+    (folder / "train.json").write_text(json.dumps(rows))
+    encode = sharding.encode
+    monkeypatch.setattr(
+        sharding,
+        "encode",
+        lambda path, *rest: encoded.append(path) or encode(path, *rest),
+    )
+    count, left_out = shard_manifests(folder, tmp_path / "out", Options(1 << 16))
+    assert (count.clips, count.shards, len(left_out)) == (6, 3, 3)
+    assert sorted(encoded) == [str(folder / f"{n}.wav") for n in range(9)]
+    starts = [
+        np.load(path)["clip"].tolist() for path in sorted(tmp_path.glob("out/*.npy"))
+    ]
+    assert starts == [[0, 1], [3, 4], [6, 7]]
