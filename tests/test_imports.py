@@ -26,7 +26,7 @@ ALLOWED = {
         *("conversion", "data", "inference", "lobes", "metrics", "precision"),
         *("pretrained", "protocols", "storage", "tasks"),
     },
-    "annotation": {"data", "inference", "protocols", "storage"},
+    "annotation": {"data", "inference", "storage"},
     "commands": {
         *(
             "annotation",

@@ -8,7 +8,7 @@ import torch
 from pengi_plugin.annotation.output import Output, write_part
 from pengi_plugin.annotation.rows import WINDOWS, answer_rows
 from pengi_plugin.inference import AudioLanguageModel
-from pengi_plugin.protocols.answer_log import fingerprint
+from pengi_plugin.storage.fingerprint import fingerprint
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Answerer:
         ``device`` and ``precision``, as ``AudioLanguageModel`` takes them.
     n_thread : int
         Threads of a worker; those of PyTorch if None.
+    trust : bool
+        Whether the model's YAML may build and call anything.
 
     Raises
     ------
@@ -48,6 +50,7 @@ class Answerer:
     batch_size: int = 8
     run_opts: Mapping = field(default_factory=dict)
     n_thread: int | None = None
+    trust: bool = False
 
     def __post_init__(self):
         if self.windows not in WINDOWS:
@@ -71,15 +74,28 @@ class Answerer:
         }
 
     def __call__(self, number: int):
-        """Load the model of a worker; return what writes a part."""
+        """Load the model of a worker; return what writes a part.
+
+        Raises
+        ------
+        ValueError
+            If answers are drawn at random without a seed: those of a part that is
+            written again after an interruption would be others.
+        """
         if self.n_thread is not None:
             torch.set_num_threads(self.n_thread)
         options = dict(self.run_opts)
         n_gpu = torch.cuda.device_count()
         if options.get("device", "cuda") == "cuda" and n_gpu > 1:
             options["device"] = f"cuda:{number % n_gpu}"
-        model = AudioLanguageModel.from_hparams(source=self.model, run_opts=options)
-        model.make_searcher(**self.search)  # refuses wrong options
+        model = AudioLanguageModel.from_hparams(
+            source=self.model, trust=self.trust, run_opts=options
+        )
+        if not model.is_repeatable(**self.search):  # refuses wrong options too
+            raise ValueError(
+                "Answers that are drawn at random need a seed, or those after an "
+                "interruption would be others than before it; give seed (--seed 1)."
+            )
 
         def work(part: int, on_recording) -> None:
             paths = self.output.recordings_of(part)

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow
+from pyarrow import parquet
+
 from pengi_plugin.storage.atomic import new_file, write_file
 from pengi_plugin.storage.lock import LOCK_FILE
 
@@ -67,8 +70,6 @@ class Output:
             raise ValueError("There are no recordings; give one or more.")
         if len(set(self.paths)) < len(self.paths):
             raise ValueError("A recording is listed twice; list each once.")
-        if self.form == "parquet":
-            _import_parquet()
 
     @property
     def n_part(self) -> int:
@@ -173,19 +174,7 @@ def _line(row: Mapping) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
-def _import_parquet():
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ValueError(
-            "Parquet needs pyarrow: pip install 'pengi-plugin[parquet]'."
-        ) from error
-    return parquet
-
-
 def _write_parquet(path: Path, rows: Iterable[Mapping]) -> None:
-    import pyarrow
-
     kinds = {name: pyarrow.string() for name in COLUMNS}
     kinds |= dict.fromkeys(("start", "end", "score"), pyarrow.float64())
     texts = [
@@ -198,14 +187,14 @@ def _write_parquet(path: Path, rows: Iterable[Mapping]) -> None:
         for row in rows
     ]
     table = pyarrow.Table.from_pylist(texts, pyarrow.schema(list(kinds.items())))
-    _import_parquet().write_table(table, path)
+    parquet.write_table(table, path)
 
 
 def read_part(path: str | Path) -> Iterator[dict]:
     """Yield the rows of a part."""
     path = Path(path)
     if path.suffix == ".parquet":
-        yield from _import_parquet().read_table(path).to_pylist()
+        yield from parquet.read_table(path).to_pylist()
         return
     with path.open(encoding="utf-8") as file:
         yield from map(json.loads, file)

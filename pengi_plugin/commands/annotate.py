@@ -11,11 +11,12 @@ import sys
 
 from pengi_plugin.commands.ask import SEARCH
 from pengi_plugin.commands.files import files_of_folder, has_audio
+from pengi_plugin.commands.model import add_trust, find_model
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    command.add_argument("model", help="folder or hub name")
+    command.add_argument("model", help="folder, or hub:owner/name")
     command.add_argument(
         "input",
         help="a folder of audio files or of shards, a shard (.tar), a manifest (.json "
@@ -55,6 +56,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--device", help="such as cpu or cuda:1; a GPU if there is one by default"
     )
     command.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    add_trust(command)
     for name, (kind, text) in SEARCH.items():
         command.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
 
@@ -68,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from pengi_plugin.annotation.run import complete
 
     search = {name: getattr(args, name) for name in SEARCH}
+    model = find_model(args.model)
     run_opts = {"precision": args.precision}
     if args.device:
         run_opts["device"] = args.device
@@ -80,13 +83,14 @@ def run(args: argparse.Namespace) -> int:
     n_thread = max(1, torch.get_num_threads() // max(args.workers, 1))
     answerer = Answerer(
         output,
-        args.model,
+        model if isinstance(model, str) else model[1],  # owner/name
         tuple(args.prompts),
         args.windows,
         {name: value for name, value in search.items() if value is not None},
         args.batch_size,
         run_opts,
         n_thread if args.workers > 1 else None,
+        args.trust,
     )
     settings = answerer.settings()
     count = complete(output, settings, answerer, args.workers, args.retry_errors)

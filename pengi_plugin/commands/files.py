@@ -9,8 +9,11 @@ from pathlib import Path
 #: Endings of the files that are taken from a folder.
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".au")
 
-#: Endings of recordings that soundfile does not read.
-OTHER_AUDIO = (".m4a", ".aac", ".mp4", ".wma", ".webm", ".mka", ".amr")
+#: Endings of those that are taken too where ffmpeg is there to decode them.
+FFMPEG_SUFFIXES = (".m4a", ".aac", ".mp4", ".wma", ".webm", ".mka", ".amr")
+
+#: So many files of a folder that are no audio are named.
+N_NAMED = 10
 
 #: What stands for standard input.
 STDIN = "-"
@@ -84,28 +87,31 @@ def has_audio(folder: str) -> bool:
 def files_of_folder(folder: str) -> list[str]:
     """Return the audio files of a folder and its subfolders, sorted.
 
-    What is skipped is named on standard error: each recording in a format that is not
-    read, and how many files are no audio.
+    What is skipped is named on standard error: each recording in a format that would
+    need ffmpeg, and the first of the files that are no audio.
     """
+    from pengi_plugin.data.ffmpeg import INSTALL, find_ffmpeg
+
+    has_ffmpeg = find_ffmpeg() is not None
+    taken = AUDIO_SUFFIXES + (FFMPEG_SUFFIXES if has_ffmpeg else ())
     paths = sorted(str(path) for path in Path(folder).rglob("*") if path.is_file())
     suffixes = {path: Path(path).suffix.lower() for path in paths}
-    audio = [path for path in paths if suffixes[path] in AUDIO_SUFFIXES]
+    audio = [path for path in paths if suffixes[path] in taken]
     for path in paths:
-        if suffixes[path] in OTHER_AUDIO:
+        if suffixes[path] in FFMPEG_SUFFIXES and not has_ffmpeg:
             print(
-                f"{path} is skipped: soundfile does not read {suffixes[path]}; convert "
-                "it to WAV or FLAC.",
+                f"{path} is skipped: {suffixes[path]} needs ffmpeg; {INSTALL}.",
                 file=sys.stderr,
             )
-    n_other = sum(s not in (*AUDIO_SUFFIXES, *OTHER_AUDIO) for s in suffixes.values())
-    if n_other:
+    known = (*AUDIO_SUFFIXES, *FFMPEG_SUFFIXES)
+    others = [os.path.relpath(p, folder) for p in paths if suffixes[p] not in known]
+    if others:
+        rest = [f"and {len(others) - N_NAMED} more"] if len(others) > N_NAMED else []
+        named = ", ".join(others[:N_NAMED] + rest)
         print(
-            f"{folder}: {n_other} files are skipped, as their names do not end in "
-            f"{', '.join(AUDIO_SUFFIXES)}.",
+            f"{folder}: what does not end in {', '.join(taken)} is skipped: {named}",
             file=sys.stderr,
         )
     if not audio:
-        raise ValueError(
-            f"{folder} holds no audio files ({', '.join(AUDIO_SUFFIXES)})."
-        )
+        raise ValueError(f"{folder} holds no audio files ({', '.join(taken)}).")
     return audio

@@ -36,12 +36,7 @@ def add_files(command: argparse.ArgumentParser, has_windows: bool = False) -> No
     has_windows : bool
         Whether its answers may have times, as subtitles have.
     """
-    command.add_argument(
-        "--trust",
-        action="store_true",
-        help="let the model's YAML build and call anything: only for folders of people "
-        "whom you would let run a program here",
-    )
+    add_trust(command)
     files = command.add_argument(
         "files", nargs="+", default=[], help="files, folders or patterns"
     )
@@ -76,6 +71,16 @@ def add_files(command: argparse.ArgumentParser, has_windows: bool = False) -> No
         choices=["auto", "fp32", "bf16"],
         default="fp32",
         help="auto takes bf16 where the device multiplies faster in it",
+    )
+
+
+def add_trust(command: argparse.ArgumentParser) -> None:
+    """Declare the option that leaves out the check of a model's YAML."""
+    command.add_argument(
+        "--trust",
+        action="store_true",
+        help="let the model's YAML build and call anything: only for folders of people "
+        "whom you would let run a program here",
     )
 
 

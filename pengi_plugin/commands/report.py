@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from tqdm import tqdm
 
@@ -23,7 +23,7 @@ ESCAPES = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 def report(
     args: argparse.Namespace, files: list[str], answers: Iterable, rows: Callable
 ) -> int:
-    """Print the answers as they come, in order; then the files that failed.
+    """Print the rows of answers as they come, in order; then the files that failed.
 
     A line holds the path as given, and the values of a row. In ``tsv``, tabs and line
     breaks of a path are escaped and white space in a value becomes one space. A
@@ -39,7 +39,8 @@ def report(
     answers : iterable of FileAnswer
         One per file, in the same order.
     rows : callable
-        An answer -> list of dict, one per line.
+        An answer -> iterable of dict, one per line. Rows are printed one by one; an
+        error of a file may come after some.
 
     Returns
     -------
@@ -52,26 +53,33 @@ def report(
     if args.format == "vtt":
         print("WEBVTT\n", flush=True)
     for file, answer in zip(files, progress, strict=True):
-        if answer.error is not None:
-            errors.append((file, answer.error))
-            found = [{"file": file, "error": message_of(answer.error)}]
-            if args.format not in ("json", "jsonl"):
-                continue
-        else:
-            found = [{"file": file, **row} for row in rows(answer.answer)]
-        if args.format == "json":
-            objects += found
-            continue
-        progress.clear()
-        for row in found:
-            number += 1
-            print(LINES[args.format](row, number), flush=True)
+        for row in rows_about(file, answer, rows):
+            if "error" in row:
+                errors.append((file, row["error"]))
+            if args.format == "json":
+                objects.append(row)
+            elif args.format == "jsonl" or "error" not in row:
+                number += 1
+                progress.clear()
+                print(LINES[args.format](row, number), flush=True)
+            if "end" in row:
+                progress.set_postfix_str(f"at {clock(row['end'], '.')}")
     if args.format == "json":
         print(json.dumps(objects, indent=2, ensure_ascii=False))
-    for file, error in errors:
-        message = message_of(error)
+    for file, message in errors:
         print(f"pengi {args.command}: {escaped(file)}: {message}", file=sys.stderr)
     return 1 if errors else 0
+
+
+def rows_about(file: str, answer, rows: Callable) -> Iterator[dict]:
+    """Yield the rows of a file as they come; that of its error is the last."""
+    try:
+        if answer.error is not None:
+            raise answer.error
+        for row in rows(answer.answer):
+            yield {"file": file, **row}
+    except USER_ERRORS as error:
+        yield {"file": file, "error": message_of(error)}
 
 
 def message_of(error: Exception) -> str:

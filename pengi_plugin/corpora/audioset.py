@@ -28,7 +28,7 @@ and the licence of the lists.
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from pengi_plugin.data.manifest import is_prepared
@@ -89,21 +89,28 @@ def prepare_audioset(data_folder: str, manifest_folder: str) -> None:
         return
     lists = find_lists(data_folder)
     audio = find_videos(data_folder)
-    clips = {}
+    clips = read_clips(lists, audio)
+    write_corpus(CORPUS, clips, data_folder, manifest_folder, arguments)
+
+
+def read_clips(
+    lists: Iterable[tuple[Path, str]], audio: Mapping[str, Path]
+) -> Iterator[Clip]:
+    """Yield the clips of lists; a whole list and its parts may both be there."""
+    seen = set()
     for path, split in lists:
         for video, start, mids in read_segments(path):
+            if (split, video) in seen:
+                continue
+            seen.add((split, video))
             labels = [NAMES[mid] for mid in mids]
-            clips.setdefault(  # a whole list and its parts may both be there
-                (split, video),
-                Clip(
-                    name=video,
-                    split=split,
-                    path=audio.get(video),
-                    rows={"events": {"task": "sound_events", "labels": labels}},
-                    source=f"youtube:{video}:{start:g}",
-                ),
+            yield Clip(
+                name=video,
+                split=split,
+                path=audio.get(video),
+                rows={"events": {"task": "sound_events", "labels": labels}},
+                source=f"youtube:{video}:{start:g}",
             )
-    write_corpus(CORPUS, clips.values(), data_folder, manifest_folder, arguments)
 
 
 def find_lists(folder: Path) -> list[tuple[Path, str]]:

@@ -18,6 +18,7 @@ import soundfile
 import torch
 from torch import Tensor
 
+from pengi_plugin.data.ffmpeg import FfmpegFile, ffmpeg_format
 from pengi_plugin.data.resample import make_resampler
 from pengi_plugin.data.shards import MemberFile, is_member, member_state, open_member
 
@@ -96,13 +97,14 @@ def repeat_or_trim(wavs: Tensor, wav_lens: Tensor, n_sample: int) -> Tensor:
     return wavs.gather(1, index)
 
 
-def window_starts(n_sample: int, n_window: int) -> list[int]:
+def window_starts(n_sample: int, n_window: int, n_overlap: int = 0) -> list[int]:
     """Return where windows begin that cover a recording.
 
-    They lie side by side; the last one ends with the recording, so that it is as
-    long as the others. Where less than a tenth of it would be new, it is left out: it
-    would be a near-copy of the one before, and the rest of the recording is in no
-    window. A recording shorter than a window has one.
+    They lie side by side, or overlap by ``n_overlap`` samples; the last one ends with
+    the recording, so that it is as long as the others. Where less than a tenth of it
+    would be new, and less than of the others, it is left out: it would be a near-copy
+    of the one before, and the rest of the recording is in no window. A recording
+    shorter than a window has one.
 
     Example
     -------
@@ -110,12 +112,14 @@ def window_starts(n_sample: int, n_window: int) -> list[int]:
     [0, 10, 15]
     >>> window_starts(201, 100)
     [0, 100]
+    >>> window_starts(25, 10, n_overlap=5)
+    [0, 5, 10, 15]
     >>> window_starts(4, 10)
     [0]
     """
-    last = max(n_sample - n_window, 0)
-    starts = [*range(0, last, n_window)]
-    if starts and last - starts[-1] < MIN_NEW * n_window:
+    last, n_step = max(n_sample - n_window, 0), n_window - n_overlap
+    starts = [*range(0, last, n_step)]
+    if starts and last - starts[-1] < min(MIN_NEW * n_window, n_step):
         return starts
     return [*starts, last]
 
@@ -164,8 +168,9 @@ class Recording:
     Arguments
     ---------
     source : str, Path or file object
-        The file, of any format that soundfile reads: WAV, FLAC, OGG, MP3 and more;
-        or a reference to a clip in a shard.
+        The file, of any format that soundfile reads: WAV, FLAC, OGG, MP3 and more; or
+        of those of ``data.ffmpeg``: M4A, AAC and more, where ffmpeg is installed; or
+        a reference to a clip in a shard.
     sample_rate : int
         Of the waveform, in Hz; None for the file's own rate.
     name : str
@@ -176,8 +181,8 @@ class Recording:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If soundfile cannot read it. While samples are read: if the file is damaged,
-        or samples are NaN or infinite.
+        If neither can read it. While samples are read: if the file is damaged, or
+        samples are NaN or infinite.
 
     Example
     -------
@@ -217,10 +222,20 @@ class Recording:
             self._file = SequentialFile(self._source)
         except (soundfile.LibsndfileError, TypeError) as error:
             self._check_bytes()
-            raise self._unreadable(error) from error
+            if ffmpeg_format(self._head()) is None:
+                raise self._unreadable(error) from error
+            self._file = FfmpegFile(self._source, self.name)
         self._next_frame = 0  # the input sample that the decoder gives next
         # The input samples that were read last, and the index of the first of them.
         self._block, self._block_start = np.zeros(0, dtype=np.float32), 0
+
+    def _head(self) -> bytes:
+        """Return the first bytes, which tell the format."""
+        if isinstance(self._source, str):
+            with open(self._source, "rb") as file:
+                return file.read(16)
+        self._source.seek(0)
+        return self._source.read(16)
 
     def __enter__(self) -> "Recording":
         return self
@@ -236,8 +251,8 @@ class Recording:
     def n_sample(self) -> int:
         """Length of the waveform, in samples at the given rate.
 
-        A file whose header tells no length, or that ends before it, is decoded once
-        to count its samples.
+        A file whose header tells no length (all that ffmpeg reads), or that ends
+        before it, is decoded once to count its samples.
         """
         if self._n_frame is None:
             self._n_frame = self._count_frames()
@@ -349,7 +364,8 @@ class Recording:
         reason = getattr(error, "error_string", str(error))
         return ValueError(
             f"{self.name} cannot be read as audio ({reason}) Formats are those of "
-            "soundfile: WAV, FLAC, OGG, MP3 and more, but not AAC or M4A."
+            "soundfile (WAV, FLAC, OGG, MP3 and more) and, with ffmpeg, AAC, M4A, WMA, "
+            "WebM and AMR."
         )
 
 
@@ -425,7 +441,11 @@ def read_clip(
 
 
 def read_windows(
-    source: AudioSource, sample_rate: int, n_sample: int, name: str | None = None
+    source: AudioSource,
+    sample_rate: int,
+    n_sample: int,
+    name: str | None = None,
+    n_overlap: int = 0,
 ) -> Iterator[tuple[int, Tensor]]:
     """Read a recording of any length window by window, of which one is in memory.
 
@@ -439,6 +459,8 @@ def read_windows(
         Length of a window.
     name : str
         What messages call the file; by default its path.
+    n_overlap : int
+        Samples that a window shares with the one before, fewer than ``n_sample``.
 
     Yields
     ------
@@ -453,7 +475,7 @@ def read_windows(
         Also if the recording holds no samples.
     """
     with Recording(source, sample_rate, name) as recording:
-        for start in window_starts(recording.n_sample, n_sample):
+        for start in window_starts(recording.n_sample, n_sample, n_overlap):
             yield start, _some(recording.read(start, n_sample), recording.name)
 
 

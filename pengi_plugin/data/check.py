@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +21,9 @@ from pengi_plugin.data.audio import (
 from pengi_plugin.data.manifest import (
     SPLITS,
     Fault,
+    Rows,
     check_audio,
+    concatenate,
     manifest_path,
     read_record,
     read_rows,
@@ -174,7 +176,7 @@ def check_folder(
     """
     folder = Path(folder)
     paths, faults = find_manifests(folder)
-    rows, n_row, warnings = [], 0, []
+    several, n_row, warnings = [], 0, []
     for path in paths:
         corpus = path.parent.relative_to(folder).as_posix()
         corpus = folder.resolve().name if corpus == "." else corpus
@@ -187,10 +189,10 @@ def check_folder(
         prepared = read_record(path.parent).get("arguments")
         warnings += undeclared_labels(path, found.values(), prepared)
         faults += wrong
-        split = f"{path.stem} of {corpus}"
-        rows += [{**row, "split": path.stem, "where": split} for row in found.values()]
+        several.append((path.stem, corpus, found))
+    rows = CheckedRows(several)
     faults += text_faults(rows, templates, answer_fault, prompt_fault)
-    heard = check_recordings({row["wav"] for row in rows}, lengths, n_worker)
+    heard = check_recordings(rows.paths(), lengths, n_worker)
     faults += [fault for one in heard.values() for fault in one.faults]
     faults += duration_faults(rows, heard)
     faults += duplicate_faults(rows, heard)
@@ -200,26 +202,46 @@ def check_folder(
     return Report(counts, faults, overlaps, tuple(warnings))
 
 
+class CheckedRows:
+    """The rows of several manifests, one after another, each with where it is from.
+
+    Arguments
+    ---------
+    several : list of (str, str, Rows)
+        Split, corpus and rows of each manifest.
+    """
+
+    def __init__(self, several: Sequence[tuple[str, str, Rows]]):
+        self.several = several
+
+    def __iter__(self) -> Iterator[dict]:
+        for split, corpus, rows in self.several:
+            where = {"split": split, "where": f"{split} of {corpus}"}
+            for row in rows.values():
+                yield row | where
+
+    def paths(self) -> set[str]:
+        """Return the audio files of all rows."""
+        return {wav for _, _, rows in self.several for (wav,) in rows.cells("wav")}
+
+
 def overlaps_with_tests(
-    rows: Iterable[Mapping], test_sets: Iterable[tuple[str, Mapping]] = ()
+    rows: CheckedRows, test_sets: Iterable[tuple[str, Mapping]] = ()
 ) -> dict[tuple[str, str], int]:
     """Return (training corpus, test set) -> how many training rows they share.
 
     Arguments
     ---------
-    rows : iterable of dict
-        Of all splits, with their ``split`` and ``corpus``.
+    rows : CheckedRows
+        Of all splits.
     test_sets : iterable of (str, dict)
         Further ones: name and rows.
     """
-    held_out, train = HeldOut(), {}
-    for row in rows:
-        if row["split"] == "test":
-            held_out.add([row], row["corpus"])
-        elif row["split"] == "train":
-            train[row["id"]] = row
-    for name, some in test_sets:
+    own = [(corpus, some) for split, corpus, some in rows.several if split == "test"]
+    held_out = HeldOut()
+    for name, some in [*own, *test_sets]:
         held_out.add(some.values(), name)
+    train = concatenate(some for split, _, some in rows.several if split == "train")
     return count_overlaps(train, find_overlaps(train, held_out))
 
 

@@ -11,9 +11,9 @@ import itertools
 import logging
 import math
 import random
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from speechbrain.dataio.dataset import DynamicItemDataset
 from speechbrain.dataio.sampler import (
@@ -21,16 +21,22 @@ from speechbrain.dataio.sampler import (
     ReproducibleWeightedRandomSampler,
 )
 from torch import Tensor
+from tqdm import tqdm
 
-from pengi_plugin.data.audio import file_state, read_clip
-from pengi_plugin.data.manifest import original_of
-from pengi_plugin.tasks import TASKS, Template, apply
+from pengi_plugin.data.audio import read_clip
+from pengi_plugin.data.clips import Clips, Pairs
+from pengi_plugin.data.manifest import Rows, as_rows, file_state
+from pengi_plugin.tasks import TASKS, Template
 
 logger = logging.getLogger(__name__)
 
 #: Other items that are tried in place of one whose file cannot be read. That so many
 #: in a row cannot be read either means that a disk is gone, not some files.
 N_REPLACEMENT = 10
+
+
+#: Texts that ``ClipDataset.texts`` remembers.
+N_TEXT = 100_000
 
 
 class UnreadableAudioError(Exception):
@@ -42,7 +48,7 @@ class ClipDataset(DynamicItemDataset):
 
     Arguments
     ---------
-    rows : dict
+    rows : Rows or dict
         ID -> manifest row, of one or several corpora.
     sample_rate : int
         The model's, in Hz.
@@ -67,6 +73,9 @@ class ClipDataset(DynamicItemDataset):
     max_unreadable_share : float
         An item whose file cannot be read is replaced by another of its corpus, as
         long as no larger share of all items had to be. 0: such a file is an error.
+    absent : list of int
+        Items whose files are known to be missing, where all rows and files have been
+        looked at before (``check_rows``); None: this is done now.
 
     Raises
     ------
@@ -91,32 +100,21 @@ class ClipDataset(DynamicItemDataset):
         task_weights: Mapping[str, float] | None = None,
         seed: int = 0,
         max_unreadable_share: float = 0.0,
+        absent: Sequence[int] | None = None,
     ):
         task_weights = task_weights or {}
         _check_weights(task_weights, templates)
+        rows = as_rows(rows)
         if pairs_per_clip is not None:
             rows = _without_weightless(rows, task_weights)
         if not rows:
             raise ValueError("There are no rows; a data set needs one or more.")
-        clips, originals = defaultdict(list), {}
-        for row_id, row in rows.items():
-            prompt, answer = apply(row["task"], {"id": row_id, **row}, templates)
-            pair = {"id": row_id, "task": row["task"]}
-            clip = str(row["wav"]), row.get("corpus", "")
-            clips[clip].append(pair | {"prompt": prompt, "answer": answer})
-            originals[clip] = original_of(row)
-        super().__init__(
-            {
-                f"{corpus}: {wav}": {
-                    "wav_path": wav,
-                    "original": originals[wav, corpus],
-                    "rows": pairs,
-                    "corpus": corpus,
-                }
-                for (wav, corpus), pairs in clips.items()
-            },
-            output_keys=["id", "wav", "pairs"],
-        )
+        clips = Clips(rows, templates)
+        # SpeechBrain copies the keys of a dict. Here the data are a sequence, and an
+        # item's key is its index.
+        one = dict.fromkeys(("wav_path", "original", "rows", "corpus"))
+        super().__init__({0: one}, output_keys=["id", "wav", "pairs"])
+        self.data, self.data_ids = clips, range(len(clips))
         self.sample_rate = sample_rate
         self.n_sample = round(clip_seconds * sample_rate)
         self.tokenizer = tokenizer
@@ -128,9 +126,6 @@ class ClipDataset(DynamicItemDataset):
         self.seed = seed
         self.epoch = 0
         self.max_unreadable_share = max_unreadable_share
-        self._indices = defaultdict(list)  # corpus -> its items
-        for index, clip in enumerate(self.data.values()):
-            self._indices[clip["corpus"]].append(index)
         # Shared with the worker processes of a DataLoader.
         self._unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
         self.add_dynamic_item(
@@ -139,7 +134,10 @@ class ClipDataset(DynamicItemDataset):
         self.add_dynamic_item(
             self._sample, takes=["original", "rows"], provides="pairs"
         )
-        self._check_files()
+        if absent is None:
+            self.check_rows()
+        else:
+            self._unreadable[torch.from_numpy(np.array(absent, np.int64))] = True
 
     def __getitem__(self, index: int) -> dict:
         """Return an item; another in its place if its file cannot be read."""
@@ -181,14 +179,16 @@ class ClipDataset(DynamicItemDataset):
             )
 
     def _path(self, index: int) -> str:
-        return self.data[self.data_ids[index]]["wav_path"]
+        return self.data.path(index)
 
     def _replacements(self, index: int) -> Iterator[int]:
         """Yield items of the same corpus, the same ones in any process and run."""
-        clip = self.data[self.data_ids[index]]
-        others = [other for other in self._indices[clip["corpus"]] if other != index]
-        generator = self._random("replacement", clip["original"])
-        yield from generator.sample(others, min(N_REPLACEMENT, len(others)))
+        others = np.flatnonzero(self.data.corpus == self.data.corpus[index])
+        others = others[others != index]
+        generator = self._random("replacement", self.data.original(index))
+        n_tried = min(N_REPLACEMENT, len(others))
+        for place in generator.sample(range(len(others)), n_tried):
+            yield int(others[place])
 
     def _note_unreadable(self, index: int, error: Exception) -> None:
         """Log a file that cannot be read the first time; raise if they are too many."""
@@ -197,10 +197,7 @@ class ClipDataset(DynamicItemDataset):
         if self._unreadable[index]:
             return
         self._unreadable[index] = True
-        n_unreadable, row = (
-            self.n_unreadable,
-            self.data[self.data_ids[index]]["rows"][0],
-        )
+        n_unreadable, row = self.n_unreadable, self.data[index]["rows"][0]
         if n_unreadable > self.max_unreadable_share * len(self):
             raise ValueError(
                 f"{n_unreadable} of {len(self)} clips cannot be read, more than "
@@ -218,16 +215,36 @@ class ClipDataset(DynamicItemDataset):
         self.epoch = epoch
 
     @property
-    def pairs(self) -> list[dict]:
+    def pairs(self) -> Pairs:
         """All rows of all clips: ``id``, ``task``, ``prompt`` and ``answer``."""
-        return [pair for clip in self.data.values() for pair in clip["rows"]]
+        return Pairs(self.data)
 
-    def _check_files(self) -> None:
-        absent = [
-            index for index in range(len(self)) if not file_state(self._path(index))
-        ]
+    def texts(self, name: str) -> Iterator[str]:
+        """Yield the ``prompt`` or ``answer`` of all rows, few of them twice."""
+        some: set[str] = set()
+        for pair in self.pairs:
+            if pair[name] not in some:
+                yield pair[name]
+                some.add(pair[name])
+            if len(some) == N_TEXT:
+                some.clear()
+
+    def check_rows(self) -> None:
+        """Look at all rows and all files.
+
+        Raises
+        ------
+        FileNotFoundError
+            If too many files are missing or empty.
+        ValueError
+            If a row's task is unknown, or a row lacks a field.
+        """
+        for _ in tqdm(self.pairs, "checking rows", leave=False, delay=5):
+            pass
+        bar = tqdm(self.data.paths(), "checking files", len(self), leave=False, delay=5)
+        absent = [index for index, path in enumerate(bar) if not file_state(path)]
         if len(absent) > self.max_unreadable_share * len(self):
-            row_id = self.data[self.data_ids[absent[0]]]["rows"][0]["id"]
+            row_id = self.data[absent[0]]["rows"][0]["id"]
             raise FileNotFoundError(
                 f"{len(absent)} of {len(self)} audio files are missing or empty, the "
                 f"first is {self._path(absent[0])} of row {row_id!r}; prepare the "
@@ -296,21 +313,16 @@ def _check_weights(task_weights: Mapping[str, float], templates: Mapping) -> Non
             )
 
 
-def _without_weightless(
-    rows: Mapping[str, Mapping], task_weights: Mapping[str, float]
-) -> dict[str, Mapping]:
+def _without_weightless(rows: Rows, task_weights: Mapping[str, float]) -> Rows:
     """Leave out the rows whose task has the weight 0."""
-    kept = {
-        row_id: row
-        for row_id, row in rows.items()
-        if task_weights.get(row["task"], 1.0) > 0
-    }
-    if rows and not kept:
+    codes, tasks = rows.categories("task")
+    is_kept = np.array([task_weights.get(task, 1.0) > 0 for task in tasks], bool)[codes]
+    if len(rows) and not is_kept.any():
         raise ValueError(
             f"All {len(rows)} rows are of tasks with the weight 0 in task_weights: "
-            f"{sorted({row['task'] for row in rows.values()})}."
+            f"{sorted({tasks[code] for code in np.unique(codes)})}."
         )
-    return kept
+    return rows if is_kept.all() else rows.select(is_kept)
 
 
 def make_sampler(
@@ -334,20 +346,24 @@ def make_sampler(
     ValueError
         If a corpus has no share, or none has one above 0.
     """
-    counts = Counter(clip["corpus"] for clip in dataset.data.values())
-    if len(counts) == 1:
+    clips = dataset.data
+    counts = np.bincount(clips.corpus, minlength=len(clips.corpora))
+    present = [name for name, n in zip(clips.corpora, counts, strict=True) if n]
+    if len(present) == 1:
         return ReproducibleRandomSampler(dataset, seed=seed)
-    without = sorted(counts.keys() - shares.keys())
+    without = sorted(set(present) - shares.keys())
     if without:
         raise ValueError(
             f"No share is given for the corpora {without}; got shares for "
             f"{sorted(shares)}."
         )
-    weights = [
-        shares[clip["corpus"]] / counts[clip["corpus"]]
-        for clip in (dataset.data[key] for key in dataset.data_ids)
+    of_corpus = [
+        shares.get(name, 0.0) / max(n, 1) for name, n in zip(clips.corpora, counts)
     ]
-    if min(weights) < 0 or not 0 < sum(weights) < math.inf:
+    weights = torch.tensor(of_corpus, dtype=torch.double)[
+        torch.from_numpy(clips.corpus)
+    ]
+    if weights.min() < 0 or not 0 < weights.sum() < math.inf:
         raise ValueError(
             "Shares must be numbers from 0 on, one of them above 0; got "
             f"{dict(shares)}."

@@ -12,13 +12,17 @@ same audio file overlap in any case.
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from tqdm import tqdm
+
 from pengi_plugin.data.manifest import (
     SPLITS,
+    Rows,
+    as_rows,
     manifest_path,
     original_of,
     read_manifest,
@@ -75,7 +79,7 @@ class HeldOut:
         self._files = defaultdict(set)  # audio file -> names
 
     def add(self, rows: Iterable[Mapping], name: str) -> None:
-        """Add the clips of a test set."""
+        """Add the clips of a test set: ``wav``, ``duration`` and ``source``."""
         for row in rows:
             self._files[real_path(original_of(row))].add(name)
             for source in read_sources(row.get("source") or ""):
@@ -109,12 +113,12 @@ def _real_folder(path: str) -> str:
 
 def find_overlaps(
     rows: Mapping[str, Mapping], held_out: HeldOut
-) -> dict[str, set[str]]:
-    """Return ID of a training row -> test sets that it shares a recording with.
+) -> dict[int, set[str]]:
+    """Return position of a training row -> test sets that it shares a recording with.
 
     Arguments
     ---------
-    rows : dict
+    rows : Rows or dict
         ID -> manifest row, with ``wav``, ``duration`` and, if known, ``source``.
     held_out : HeldOut
         The test sets.
@@ -124,20 +128,34 @@ def find_overlaps(
     overlaps : dict
         Without the rows that share none.
     """
-    found = ((row_id, held_out.names_of(row)) for row_id, row in rows.items())
-    return {row_id: names for row_id, names in found if names}
+    found = {}
+    for position, row in enumerate(_clips_of(rows, "comparing with test sets")):
+        names = held_out.names_of(row)
+        if names:
+            found[position] = names
+    return found
+
+
+def _clips_of(rows: Mapping[str, Mapping], what: str) -> Iterator[dict]:
+    """Yield what overlaps depend on of each row, with a progress bar for many."""
+    columns = ("wav", "duration", "source", "original")
+    bar = tqdm(
+        as_rows(rows).cells(*columns), what, len(rows), leave=False, unit="row", delay=5
+    )
+    return (dict(zip(columns, cells, strict=True)) for cells in bar)
 
 
 def count_overlaps(
-    rows: Mapping[str, Mapping], overlaps: Mapping[str, set[str]]
+    rows: Mapping[str, Mapping], overlaps: Mapping[int, set[str]]
 ) -> Counter:
     """Return (training corpus, test set) -> how many rows they share.
 
     A row that is in two test sets counts in both.
     """
+    codes, corpora = as_rows(rows).categories("corpus")
     return Counter(
-        (rows[row_id].get("corpus", ""), name)
-        for row_id, names in overlaps.items()
+        (corpora[codes[position]], name)
+        for position, names in overlaps.items()
         for name in names
     )
 
@@ -166,7 +184,7 @@ def overlap_table(counts: Mapping[tuple[str, str], int], what: str) -> list[str]
 
 def read_held_out(
     paths: Iterable[str | Path], trained_on: Iterable[str | Path] = ()
-) -> list[tuple[str, dict]]:
+) -> list[tuple[str, Rows]]:
     """Read the test sets that a list of folders and manifests names.
 
     Arguments
@@ -179,7 +197,7 @@ def read_held_out(
 
     Returns
     -------
-    test_sets : list of (str, dict)
+    test_sets : list of (str, Rows)
         Name of the corpus (its folder) and its rows by ID, a manifest each.
 
     Raises

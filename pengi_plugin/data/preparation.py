@@ -7,6 +7,7 @@ and what was expected, and writes the manifests.
 
 import csv
 import io
+import itertools
 import logging
 import os
 from collections import Counter, defaultdict
@@ -17,6 +18,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from pengi_plugin.data.kept_clips import KeptClips
 from pengi_plugin.data.manifest import (
     AUDIO_SUFFIXES,
     SPLITS,
@@ -28,6 +30,9 @@ logger = logging.getLogger(__name__)
 
 #: Headers that are read at a time; reading waits for the disk more than for the CPU.
 N_WORKER = 8
+
+#: Files that are handed to the workers at a time.
+N_CHECKED = 4096
 
 #: How many missing files a message names.
 N_NAMED = 3
@@ -338,15 +343,15 @@ def write_corpus(
         If no clip can be used, two clips or rows have the same name, or a split is
         unknown.
     """
-    clips = list(clips)
-    _check_names(corpus, clips)
+    Path(manifest_folder).mkdir(parents=True, exist_ok=True)
+    kept = KeptClips(clips, manifest_folder)
+    _check_names(corpus, kept)
     if corpus.is_restricted:
         logger.warning(
             "%s: its licence is restricted: %s.", corpus.title, corpus.licence
         )
-    paths = list(dict.fromkeys(clip.path for clip in clips if clip.path is not None))
-    checked = check_many(paths, seconds)
-    there = {clip.split for clip in clips if clip.path is not None}
+    kept.check(lambda paths: check_many(paths, seconds, kept.n_file))
+    there = kept.splits_with_audio
     splits = [split for split in SPLITS if split in corpus.clips]
     if there and "train" in splits and "train" not in there:
         logger.warning(
@@ -355,24 +360,22 @@ def write_corpus(
         )
         splits = [split for split in splits if split in there]
     n_used, left_out = Counter(), {}
-    for clip in clips:
-        reason = checked[clip.path][1] if clip.path else "missing"
+    for clip, _, reason in kept.checked():
         if reason:
             left_out[str(clip.path or clip.name)] = reason
-            continue
-        n_used[clip.split] += 1
-    report(corpus, Counter(clip.split for clip in clips), n_used, left_out)
+        else:
+            n_used[clip.split] += 1
+    report(corpus, kept.n_listed, n_used, left_out)
     # Rows are made when they are written, so that they are never all in memory.
-    rows = {split: _rows_of(clips, split, checked, data_folder) for split in splits}
+    rows = {split: _rows_of(kept, split, data_folder) for split in splits}
     write_manifests(manifest_folder, rows, data_folder, arguments, left_out)
 
 
 def _rows_of(
-    clips: list[Clip], split: str, checked: Mapping, data_folder: str | Path
+    kept: KeptClips, split: str, data_folder: str | Path
 ) -> Iterator[tuple[str, dict]]:
     """Yield ID and row of the clips of a split that can be used."""
-    for clip in clips:
-        duration, reason = checked[clip.path] if clip.path else (0.0, "missing")
+    for clip, duration, reason in kept.checked():
         if reason or clip.split != split:
             continue
         common = {"wav": _in_manifest(clip.path, data_folder), "duration": duration}
@@ -384,14 +387,26 @@ def _rows_of(
 
 
 def check_many(
-    paths: Iterable[Path], seconds: float | None = None
-) -> dict[Path, tuple[float, str]]:
-    """Look at the headers of many files: path -> (duration in s, what is wrong)."""
-    paths = list(paths)
-    with ThreadPoolExecutor(N_WORKER) as pool:
-        checks = pool.map(lambda path: check_audio(path, seconds), paths)
-        bar = tqdm(checks, "checking audio", len(paths), unit="file", leave=False)
-        return dict(zip(paths, bar, strict=True))
+    paths: Iterable[Path], seconds: float | None = None, n_path: int | None = None
+) -> Iterator[tuple[float, str]]:
+    """Look at the headers of many files: yield seconds and what is wrong with each.
+
+    Arguments
+    ---------
+    paths : iterable of Path
+        The files.
+    seconds : float
+        How long each should be; None: any length.
+    n_path : int
+        How many there are, for the progress bar.
+    """
+    paths = iter(paths)
+    bar = tqdm(desc="checking audio", total=n_path, unit="file", leave=False)
+    with ThreadPoolExecutor(N_WORKER) as pool, bar:
+        while some := list(itertools.islice(paths, N_CHECKED)):
+            for found in pool.map(lambda path: check_audio(path, seconds), some):
+                bar.update()
+                yield found
 
 
 def report(corpus: Corpus, n_listed, n_used, left_out: Mapping[str, str]) -> None:
@@ -412,15 +427,13 @@ def report(corpus: Corpus, n_listed, n_used, left_out: Mapping[str, str]) -> Non
         logger.warning("%s: %d %s: %s.", corpus.title, len(names), reason, some)
 
 
-def _check_names(corpus: Corpus, clips: list[Clip]) -> None:
-    unknown = {clip.split for clip in clips} - set(corpus.clips)
+def _check_names(corpus: Corpus, clips: KeptClips) -> None:
+    unknown = sorted(set(clips.n_listed) - set(corpus.clips))
     if unknown:
         raise ValueError(
-            f"{corpus.title} has no split {sorted(unknown)}; it has "
-            f"{sorted(corpus.clips)}."
+            f"{corpus.title} has no split {unknown}; it has {sorted(corpus.clips)}."
         )
-    counts = Counter((clip.split, clip.name) for clip in clips)
-    twice = [name for (_, name), n in counts.items() if n > 1]
+    twice = clips.twice()
     if twice:
         raise ValueError(
             f"{corpus.title}: {len(twice)} clips have the name of another one, for "

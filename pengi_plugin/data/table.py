@@ -5,9 +5,11 @@ in every text and fail where a caption has a brace or a dollar. Here nothing in 
 text means anything.
 """
 
+import codecs
 import csv
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 #: Field -> what separates its values in a cell of a CSV file. References are whole
@@ -21,6 +23,13 @@ DECLARED = re.compile(r"(?P<name>.+)\[(?P<separator>.+)\]")
 BEYOND = "\0"
 
 
+#: Characters that are read at a time.
+CHUNK = 1 << 20
+
+#: White space of JSON.
+BLANKS = re.compile(r"[ \t\n\r]*")
+
+
 class Repeated(dict):
     """A JSON object with a repeated key; ``pairs`` holds every pair of it."""
 
@@ -29,8 +38,16 @@ class Repeated(dict):
         self.pairs = pairs
 
 
-def read_table(path: str | Path) -> list[tuple[str, dict]]:
-    """Read all rows of a file, in order.
+def _keep_repeats(pairs: list[tuple]) -> dict:
+    found = dict(pairs)
+    return found if len(found) == len(pairs) else Repeated(pairs)
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_keep_repeats)
+
+
+def read_table(path: str | Path) -> Iterator[tuple[str, dict]]:
+    """Yield all rows of a file, in order; it is never all in memory.
 
     Arguments
     ---------
@@ -38,9 +55,9 @@ def read_table(path: str | Path) -> list[tuple[str, dict]]:
         UTF-8, with or without a byte order mark; line ends of any system. A ``.csv``
         file has a column ``ID``; any other file is JSON, an object of ID -> row.
 
-    Returns
-    -------
-    rows : list of (str, dict)
+    Yields
+    ------
+    row : (str, dict)
         ID and row. IDs may repeat. An empty cell of a CSV file is a field that the
         row does not have; a cell of a field of ``SEPARATORS``, or of a column that
         is named ``field[separator]``, is a list.
@@ -54,39 +71,124 @@ def read_table(path: str | Path) -> list[tuple[str, dict]]:
     -------
     >>> path = getfixture("tmp_path") / "train.csv"
     >>> _ = path.write_text('ID,labels\\n1,"dog,rain"\\n')
-    >>> read_table(path)
+    >>> list(read_table(path))
     [('1', {'labels': ['dog', 'rain']})]
     """
     path = Path(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return _csv(file, path) if path.suffix == ".csv" else _json(file, path)
+            yield from _csv(file, path) if path.suffix == ".csv" else _json(file, path)
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it as "
-            "UTF-8."
+            f"{path} is not UTF-8 ({error.reason} at byte {_undecodable(path)}); save "
+            "it as UTF-8."
         ) from error
 
 
-def _json(file, path: Path) -> list[tuple[str, dict]]:
-    def keep_repeats(pairs):
-        found = dict(pairs)
-        return found if len(found) == len(pairs) else Repeated(pairs)
+def _undecodable(path: Path) -> int:
+    """Return where the first byte of a file is that is not UTF-8."""
+    decoder, n_byte = codecs.getincrementaldecoder("utf-8")(), 0
+    with path.open("rb") as file:
+        try:
+            while block := file.read(CHUNK):
+                n_kept = len(decoder.getstate()[0])
+                decoder.decode(block)
+                n_byte += len(block)
+            n_kept = len(decoder.getstate()[0])
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError as error:
+            return n_byte - n_kept + error.start
+    raise AssertionError(f"{path} is UTF-8")
 
-    try:
-        rows = json.load(file, object_pairs_hook=keep_repeats)
-    except json.JSONDecodeError as error:
+
+class _Window:
+    """The part of a JSON text that is being read.
+
+    Arguments
+    ---------
+    file : file
+        Open for reading text.
+    path : Path
+        Its name, for messages.
+    """
+
+    def __init__(self, file, path: Path):
+        self.file, self.path = file, path
+        self.text, self.at, self.is_whole = "", 0, False
+        self.n_line, self.n_column = 1, 1  # where ``text`` begins
+
+    def more(self) -> None:
+        """Drop what was read and read on; the longer what is left, the more."""
+        read, self.text = self.text[: self.at], self.text[self.at :]
+        self.n_line += read.count("\n")
+        self.n_column = (
+            len(read) - read.rfind("\n") + (0 if "\n" in read else self.n_column - 1)
+        )
+        self.at = 0
+        block = self.file.read(max(CHUNK, len(self.text)))
+        self.is_whole = not block
+        self.text += block
+
+    def next(self) -> str:
+        """Return the next character that is no blank, without passing it; '' at the
+        end."""
+        while True:
+            self.at = BLANKS.match(self.text, self.at).end()
+            if self.at < len(self.text):
+                return self.text[self.at]
+            if self.is_whole:
+                return ""
+            self.more()
+
+    def take(self, wanted: str, message: str) -> str:
+        """Pass the next character, which must be one of those that are wanted."""
+        found = self.next()
+        if not found or found not in wanted:
+            raise self.fault(message, self.at)
+        self.at += 1
+        return found
+
+    def value(self) -> object:
+        """Pass and return the next value."""
+        while True:
+            self.next()
+            try:
+                found, self.at = DECODER.raw_decode(self.text, self.at)
+                return found
+            except json.JSONDecodeError as error:
+                if self.is_whole:
+                    raise self.fault(error.msg, error.pos) from error
+                self.more()
+
+    def fault(self, message: str, at: int) -> ValueError:
+        """Return the error of what is wrong at a place of ``text``."""
+        before = self.text[:at]
+        line = self.n_line + before.count("\n")
+        column = len(before) - before.rfind("\n")
+        column += 0 if "\n" in before else self.n_column - 1
+        return ValueError(
+            f"{self.path} is no JSON: {message} in line {line}, column {column}."
+        )
+
+
+def _json(file, path: Path) -> Iterator[tuple[str, dict]]:
+    """Yield the rows of an open JSON file; see ``read_table``."""
+    window = _Window(file, path)
+    if window.next() != "{":
+        kind = type(window.value()).__name__
         raise ValueError(
-            f"{path} is no JSON: {error.msg} in line {error.lineno}, column "
-            f"{error.colno}."
-        ) from error
-    if not isinstance(rows, dict):
-        raise ValueError(
-            f"{path} holds a {type(rows).__name__}; a manifest is an object of "
+            f"{path} holds a {kind}; a manifest is an object of "
             'ID -> row: {"1": {"wav": ...}}.'
         )
-    pairs = rows.pairs if isinstance(rows, Repeated) else list(rows.items())
-    for row_id, row in pairs:
+    window.at += 1
+    ends = window.next() == "}"
+    window.at += ends
+    while not ends:
+        if window.next() != '"':
+            raise window.fault("Expecting an ID in double quotes", window.at)
+        row_id = window.value()
+        window.take(":", "Expecting ':' delimiter")
+        row = window.value()
         if not isinstance(row, dict):
             raise ValueError(
                 f"Row {row_id!r} of {path} is a {type(row).__name__}; a row is an "
@@ -98,11 +200,14 @@ def _json(file, path: Path) -> list[tuple[str, dict]]:
             raise ValueError(
                 f"Row {row_id!r} of {path} has the field {', '.join(twice)} twice."
             )
-    return pairs
+        yield row_id, row
+        ends = window.take(",}", "Expecting ',' delimiter") == "}"
+    if window.next():
+        raise window.fault("Extra data", window.at)
 
 
-def _csv(file, path: Path) -> list[tuple[str, dict]]:
-    """Read the rows of an open CSV file; see ``read_table``."""
+def _csv(file, path: Path) -> Iterator[tuple[str, dict]]:
+    """Yield the rows of an open CSV file; see ``read_table``."""
     reader = csv.DictReader(file, skipinitialspace=True, restkey=BEYOND, strict=True)
     try:
         columns = [column.strip() for column in reader.fieldnames or ()]
@@ -113,7 +218,6 @@ def _csv(file, path: Path) -> list[tuple[str, dict]]:
             )
         reader.fieldnames = columns
         fields = {column: _field(column) for column in columns}
-        rows = []
         for cells in reader:
             row_id = cells.pop("ID")
             if BEYOND in cells or None in cells.values():
@@ -131,8 +235,7 @@ def _csv(file, path: Path) -> list[tuple[str, dict]]:
                 name, separator = fields[column]
                 if cell != "":
                     row[name] = _split(cell, separator) if separator else cell
-            rows.append((row_id, row))
-        return rows
+            yield row_id, row
     except csv.Error as error:
         raise ValueError(
             f"{path} is no CSV: {error}, in the row after line {reader.line_num}."

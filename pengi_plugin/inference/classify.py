@@ -15,7 +15,7 @@ from pengi_plugin.inference.files import (
     FileAnswer,
     answers_only,
     check_paths,
-    each_file,
+    each_prefix,
 )
 from pengi_plugin.inference.likelihood import NORMALIZATIONS
 
@@ -169,25 +169,23 @@ def classify_files(
     options = {"normalize": normalize} if method == "likelihood" else {}
     scores_of = methods[method](model, labels, **options)
 
-    def ask(clips, index, prompts):
-        scores = scores_of(clips, index, prompts)
+    def ask(prefix, prompts):
+        scores = scores_of(prefix, prompts)
         return [_ranking(labels, row) for row in scores.tolist()]
 
-    prompts = [prompt] * len(paths)
-    return each_file(paths, prompts, model.load_clip, ask, batch_size)
+    return each_prefix(model, paths, [prompt] * len(paths), ask, batch_size)
 
 
 def similarity_scores(model, labels: Sequence[str]) -> Callable:
-    """Return a function: clips, clip_index, prompts -> cosines [prompt, label].
+    """Return a function: prefix, prompts -> cosines [prompt, label].
 
     The cosines are those between each generated answer and the labels, which are
     embedded once.
     """
     label_embeddings = model.embed_texts(labels)
 
-    def scores_of(clips: Tensor, index: Tensor, prompts: list[str]) -> Tensor:
-        lengths = torch.ones(len(clips))
-        answers, _ = model.generate_batch(clips, lengths, prompts, clip_index=index)
+    def scores_of(prefix: Tensor, _) -> Tensor:
+        answers, _ = model.generate_after(prefix)
         return model.embed_texts(answers) @ label_embeddings.T
 
     return scores_of
@@ -196,7 +194,7 @@ def similarity_scores(model, labels: Sequence[str]) -> Callable:
 def likelihood_scores(
     model, labels: Sequence[str], normalize: str = "none"
 ) -> Callable:
-    """Return a function: clips, clip_index, prompts -> log-probs [prompt, label].
+    """Return a function: prefix, prompts -> log-probs [prompt, label].
 
     ``normalize`` is one of ``likelihood.NORMALIZATIONS``; what the model finds likely
     about a silent clip is computed once for each prompt.
@@ -211,9 +209,7 @@ def likelihood_scores(
             priors[prompt] = model.score_answers(silent, labels)[0]
         return priors[prompt]
 
-    def scores_of(clips: Tensor, index: Tensor, prompts: list[str]) -> Tensor:
-        lengths = torch.ones(len(clips))
-        prefix = model.encode_batch(clips, lengths, prompts, clip_index=index)
+    def scores_of(prefix: Tensor, prompts: list[str]) -> Tensor:
         parts = [model.score_answers(part, labels) for part in prefix.split(n_prefix)]
         scores = torch.cat(parts)
         if normalize == "token":

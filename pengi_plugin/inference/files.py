@@ -5,19 +5,23 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from pengi_plugin.data.audio import read_windows
 from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.decoders.choose import as_searcher
 from pengi_plugin.decoders.limits import check_count
 from pengi_plugin.decoders.sampling import PrefixSampler
-from pengi_plugin.inference.sequences import encode_recording, usual_window
+from pengi_plugin.inference.sequences import (
+    encode_recording,
+    hear,
+    prefixes,
+    usual_window,
+)
 from pengi_plugin.inference.texts import broadcast_texts
+from pengi_plugin.inference.windows import answer_windows
 
 #: Prompts of ``describe_file``; the released code has the same.
 DESCRIBE_PROMPTS = (
@@ -46,6 +50,7 @@ def each_file(
     load: Callable,
     ask: Callable,
     batch_size: int,
+    join: Callable = torch.stack,
 ) -> Iterator[FileAnswer]:
     """Yield the answer about each file in order; errors are yielded, not raised.
 
@@ -58,13 +63,15 @@ def each_file(
     prompts : list of str
         One per file.
     load : callable
-        path -> clip [sample], all of the same length. It raises an OSError,
-        ValueError or RuntimeError for a file that it cannot read.
+        path -> clip [sample], or what else is heard of the file. It raises an
+        OSError, ValueError or RuntimeError for a file that it cannot read.
     ask : callable
         (clips [clip, sample], clip_index [prompt], prompts) -> one answer per
         prompt; prompt n is about the clip ``clip_index[n]``.
     batch_size : int
         Number of files that are answered at a time.
+    join : callable
+        List of clips -> what ``ask`` takes; ``list`` if their lengths differ.
 
     Yields
     ------
@@ -88,11 +95,11 @@ def each_file(
     check_count("batch_size", batch_size)
     for start in range(0, len(paths), batch_size):
         batch = slice(start, start + batch_size)
-        yield from _one_batch(paths[batch], prompts[batch], load, ask)
+        yield from _one_batch(paths[batch], prompts[batch], load, ask, join)
 
 
 @torch.inference_mode()
-def _one_batch(paths, prompts, load, ask) -> list[FileAnswer]:
+def _one_batch(paths, prompts, load, ask, join) -> list[FileAnswer]:
     """Return the answers about the files of one batch; see ``each_file``."""
     paths = [str(path) for path in paths]
     clips, errors = {}, {}
@@ -106,7 +113,7 @@ def _one_batch(paths, prompts, load, ask) -> list[FileAnswer]:
         row = {path: index for index, path in enumerate(clips)}
         clip_index = torch.tensor([row[path] for path in paths if path in row])
         good_prompts = [prompt for path, prompt in zip(paths, prompts) if path in row]
-        answers = iter(ask(torch.stack(list(clips.values())), clip_index, good_prompts))
+        answers = iter(ask(join(list(clips.values())), clip_index, good_prompts))
     return [
         FileAnswer(path, prompt, None, errors[path])
         if path in errors
@@ -141,7 +148,13 @@ def answers_only(results: Iterable[FileAnswer]) -> list:
 
 
 def generate_file(
-    model, path, prompt=None, window=None, batch_size: int = 8, **options
+    model,
+    path,
+    prompt=None,
+    window=None,
+    batch_size: int = 8,
+    overlap: float = 0.0,
+    **options,
 ):
     """Answer a prompt about a recording.
 
@@ -160,10 +173,13 @@ def generate_file(
         ``"all"``: one answer for each window of ``clip_seconds``; windows are
         adjacent, and the last one ends with the recording, unless less than a tenth
         of it would be new (then it is left out). ``batch_size`` windows are in memory
-        at a time, so a recording may be hours long.
+        at a time, so a recording may be hours long; ``answer_windows`` gives the
+        answers as they come, and ``summarize_file`` the commonest.
         None: ``"whole"`` where that is possible, else ``"first"``.
     batch_size : int
         Number of windows that are encoded or answered at a time.
+    overlap : float
+        With ``"all"``: seconds that a window shares with the one before.
     **options : dict
         ``add_texts`` and search options; see ``generate_batch``.
 
@@ -175,34 +191,30 @@ def generate_file(
     Raises
     ------
     ValueError
-        If ``window``, ``batch_size`` or an option is none of these, or ``"whole"`` is
-        asked of a model that reads one vector, or of a recording that is too long.
+        If ``window``, ``batch_size``, ``overlap`` or an option is none of these, or
+        ``"whole"`` is asked of a model that reads one vector, or of a recording that is
+        too long.
     """
     if window not in (None, "first", "whole", "all"):
         raise ValueError(
             f"window must be 'first', 'whole', 'all' or None; got {window!r}."
         )
     check_count("batch_size", batch_size)
+    if window == "all":
+        found = answer_windows(model, path, prompt, batch_size, overlap, **options)
+        return list(found)
+    if overlap:
+        raise ValueError(
+            f"overlap needs window='all'; got overlap={overlap}, window={window!r}."
+        )
     if window is None:
         window = usual_window(model, path)
     if window == "whole":
         features = encode_recording(model, path, batch_size)
         prefix = model.encode_embeddings(features, prompt)
         return model.generate_after(prefix, **options)[0][0]
-    if window == "first":
-        clips = model.load_clip(path)[None]
-        return model.generate_batch(clips, torch.ones(1), prompt, **options)[0][0]
-    rate = model.hparams.sample_rate
-    windows = read_windows(model.local_path(path), rate, model.n_sample)
-    found = []
-    while batch := list(islice(windows, batch_size)):
-        wavs = torch.stack([wav for _, wav in batch])
-        answers, _ = model.generate_batch(
-            wavs, torch.ones(len(wavs)), prompt, **options
-        )
-        for (start, wav), answer in zip(batch, answers):
-            found.append((start / rate, (start + len(wav)) / rate, answer))
-    return found
+    clips = model.load_clip(path)[None]
+    return model.generate_batch(clips, torch.ones(1), prompt, **options)[0][0]
 
 
 def generate_files(
@@ -244,33 +256,46 @@ def answer_files(
         If ``paths`` is one path.
     """
     check_paths(paths)
-    if model.reads_sequences:
-        search = {name: options[name] for name in options if name != "add_texts"}
-        model.make_searcher(**search)  # refuses wrong options before a file is read
-        prompts = broadcast_texts(prompts, len(paths), model.hparams.default_prompt)
-        return _whole_files(model, paths, prompts, batch_size, options)
+    search = {name: options[name] for name in options if name != "add_texts"}
+    model.make_searcher(**search)  # refuses wrong options before a file is read
 
-    def ask(clips, index, prompts):
-        lengths = torch.ones(len(clips))
-        return model.generate_batch(
-            clips, lengths, prompts, clip_index=index, **options
-        )[0]
+    def ask(prefix, prompts):
+        return model.generate_after(prefix, **options)[0]
 
     prompts = broadcast_texts(prompts, len(paths), model.hparams.default_prompt)
-    return each_file(paths, prompts, model.load_clip, ask, batch_size)
+    return each_prefix(model, paths, prompts, ask, batch_size)
 
 
-def _whole_files(model, paths, prompts, batch_size, options) -> Iterator[FileAnswer]:
-    """Yield the answers about recordings of any length, heard one after the other."""
-    check_count("batch_size", batch_size)
-    for path, prompt in zip(paths, prompts, strict=True):
-        try:
-            answer = generate_file(
-                model, path, prompt, batch_size=batch_size, **options
-            )
-            yield FileAnswer(str(path), prompt, answer, None)
-        except (OSError, ValueError, RuntimeError) as error:
-            yield FileAnswer(str(path), prompt, None, error)
+def each_prefix(
+    model, paths: Sequence, prompts: Sequence[str], ask: Callable, batch_size: int
+) -> Iterator[FileAnswer]:
+    """Yield the answer about each file in order, as ``each_file`` does.
+
+    Of a file all is heard that the model reads at once; see ``sequences.hear``.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Model to query.
+    paths, prompts, batch_size
+        As of ``each_file``.
+    ask : callable
+        (prefix [prompt, 2 * n_prefix, d_model], prompts) -> one answer per prompt.
+    """
+
+    def load(path):
+        return hear(model, path, batch_size)
+
+    def ask_all(heard, index, prompts):
+        return ask(prefixes(model, heard, index, prompts), prompts)
+
+    return each_file(paths, prompts, load, ask_all, batch_size, join=list)
+
+
+def file_prefix(model, path, prompt=None) -> Tensor:
+    """Return the prefix of a prompt about a file [1, 2 * n_prefix, d_model]."""
+    prompts = broadcast_texts(prompt, 1, model.hparams.default_prompt)
+    return prefixes(model, [hear(model, path)], torch.zeros(1).long(), prompts)
 
 
 @torch.inference_mode()
@@ -304,7 +329,7 @@ def ranked_file(model, path, prompt=None, n_best: int = 5) -> list:
         If ``n_best`` is less than 1.
     """
     check_count("n_best", n_best)
-    prefix = model.encode_batch(model.load_clip(path)[None], torch.ones(1), prompt)
+    prefix = file_prefix(model, path, prompt)
     searcher = as_searcher(PrefixBeamSearcher, model.mods.searcher)
     options = {"beam_size": n_best, "topk": n_best, "return_topk": True}
     searcher = searcher.with_options(**options)
@@ -345,7 +370,7 @@ def sample_file(model, path, prompt=None, n_samples: int = 5, **sampling) -> lis
     ValueError
         If an option is unknown or has a value that cannot be used.
     """
-    prefix = model.encode_batch(model.load_clip(path)[None], torch.ones(1), prompt)
+    prefix = file_prefix(model, path, prompt)
     sampler = as_searcher(PrefixSampler, model.mods.searcher)
     sampler = sampler.with_options(n_samples=n_samples, **sampling)
     with model.inference_ctx:
@@ -385,15 +410,16 @@ def describe_files(
     check_paths(paths)
     n = len(DESCRIBE_PROMPTS)
 
-    def ask(clips, index, _):
-        lengths, prompts = torch.ones(len(clips)), DESCRIBE_PROMPTS * len(index)
-        index = index.repeat_interleave(n)
-        answers, _ = model.generate_batch(
-            clips, lengths, prompts, clip_index=index, **search
-        )
+    def load(path):
+        return hear(model, path, batch_size)
+
+    def ask(heard, index, _):
+        prompts = DESCRIBE_PROMPTS * len(index)
+        prefix = prefixes(model, heard, index.repeat_interleave(n), prompts)
+        answers, _ = model.generate_after(prefix, **search)
         return [". ".join(answers[i : i + n]) for i in range(0, len(answers), n)]
 
-    return each_file(paths, [None] * len(paths), model.load_clip, ask, batch_size)
+    return each_file(paths, [None] * len(paths), load, ask, batch_size, join=list)
 
 
 def _texts(tokenizer, tokens: Tensor, lengths: Tensor) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pengi_plugin.decoders.choose import choose_searcher
-from pengi_plugin.inference import classify, files, likelihood
+from pengi_plugin.inference import classify, files, likelihood, windows
 from pengi_plugin.inference.classify import CLASSIFY_PROMPT, text_embeddings
 from pengi_plugin.inference.files import DESCRIBE_PROMPTS, FileAnswer
 from pengi_plugin.inference.recordings import RecordingModel, full_lengths
@@ -297,6 +297,10 @@ class AudioLanguageModel(RecordingModel):
         # A shallow copy: it shares all modules, and the state of its search is its own.
         return choose_searcher(copy.copy(self.mods.searcher), **search)
 
+    def is_repeatable(self, **search) -> bool:
+        """Tell whether a search gives the same answers again: not without its seed."""
+        return getattr(self.make_searcher(**search), "seed", 0) is not None
+
     def transcribe_file(self, path, **kwargs) -> str:
         """Answer ``default_prompt`` about a file; as ``EncoderDecoderASR``'s."""
         if self.reads_sequences:
@@ -317,6 +321,8 @@ class AudioLanguageModel(RecordingModel):
     generate_file = files.generate_file
     generate_files = files.generate_files
     answer_files = files.answer_files
+    answer_windows = windows.answer_windows
+    summarize_file = windows.summarize_file
     ranked_file = files.ranked_file
     sample_file = files.sample_file
     describe_file = files.describe_file

@@ -187,8 +187,8 @@ class RecordingModel(Pretrained):
         FileNotFoundError
             If a local file is not there.
         ValueError
-            If the file is not audio that soundfile reads, or holds no samples, or NaN
-            or infinite ones.
+            If the file is not audio that can be read, or holds no samples, or NaN or
+            infinite ones.
         """
         path = self.local_path(path, savedir)
         return read_recording(path, self.hparams.sample_rate).to(self.device)

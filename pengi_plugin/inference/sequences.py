@@ -31,6 +31,61 @@ def usual_window(model, path) -> str:
     return "whole"
 
 
+def hear(model, path, batch_size: int = 8) -> Tensor:
+    """Return what a model hears of a file at once, for ``prefixes``.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Model to query.
+    path : str
+        Audio file.
+    batch_size : int
+        Number of windows that are encoded at a time.
+
+    Returns
+    -------
+    heard : torch.Tensor
+        The first clip [n_sample]. Of a model that reads sequences, the features
+        [time, d_embedding] of the whole recording, or of its first clip if it is too
+        long, which is logged.
+    """
+    if not model.reads_sequences:
+        return model.load_clip(path)
+    if usual_window(model, path) == "whole":
+        return encode_recording(model, path, batch_size)[0]
+    return model.encode_features(model.load_clip(path)[None], torch.ones(1))[0]
+
+
+def prefixes(model, heard: list[Tensor], index: Tensor, prompts) -> Tensor:
+    """Return the prefixes of prompts about what was heard of files.
+
+    Arguments
+    ---------
+    model : AudioLanguageModel
+        Model to query.
+    heard : list of torch.Tensor
+        Of ``hear``, one per file.
+    index : torch.Tensor
+        Which file each prompt is about [prompt].
+    prompts : list of str
+        Questions.
+
+    Returns
+    -------
+    prefix : torch.Tensor
+        [prompt, 2 * n_prefix, d_model]
+    """
+    if not model.reads_sequences:
+        clips = torch.stack(heard)
+        return model.encode_batch(clips, torch.ones(len(clips)), prompts, index)
+    parts = [
+        model.encode_embeddings(heard[number][None], prompt)
+        for number, prompt in zip(index.tolist(), prompts, strict=True)
+    ]
+    return torch.cat(parts)
+
+
 def _count_windows(model, path) -> int:
     with Recording(model.local_path(path), model.hparams.sample_rate) as recording:
         return -(-recording.n_sample // model.n_sample)

@@ -19,7 +19,6 @@ from torch import distributed
 from tqdm import tqdm
 
 from pengi_plugin.storage.atomic import write_file
-from pengi_plugin.storage.locate import download, locate
 
 logger = logging.getLogger(__name__)
 
@@ -253,37 +252,3 @@ def _open_lines(path: Path):
         if not written.endswith(b"\n"):
             os.truncate(path, written.rfind(b"\n") + 1)
     return open(path, "ab", buffering=0)
-
-
-def fingerprint(model: str) -> str:
-    """Return what tells one model from another.
-
-    Arguments
-    ---------
-    model : str
-        A folder, or the name of a hub repository.
-
-    Returns
-    -------
-    name : str
-        Hexadecimal digest of the folder's files; or ``owner/name@commit``, of the
-        commit that the hub's local cache has.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it is a path and nothing is there; see ``storage.locate``.
-    """
-    location = locate(model, "owner/name")
-    if location.path is None:
-        # The cache keeps a repository's files in a folder that its commit names.
-        commit = download(location.repository, "hyperparams.yaml").parent.name
-        return f"{location.repository}@{commit}"
-    folder = location.path
-    files = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        files.update(str(path.relative_to(folder)).encode())
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                files.update(block)
-    return files.hexdigest()[:16]

@@ -19,7 +19,7 @@ from functools import partial
 from pengi_plugin.protocols.control import swap_clips
 from pengi_plugin.protocols.rows import entry_rows, prompt_of
 from pengi_plugin.protocols.score import Score, with_unreadable
-from pengi_plugin.protocols.session import Session
+from pengi_plugin.protocols.session import Session, is_contrastive
 from pengi_plugin.protocols.table import published_columns, score_line
 from pengi_plugin.tasks import TASKS, Template
 
@@ -101,11 +101,14 @@ def control_scores(
 ) -> dict[str, list[Score]]:
     """Return column of the table -> what a protocol says of that control.
 
-    A set of one clip has none of other clips.
+    A set of one clip has none of other clips; a CLAP, which gives no answers, has none
+    of the commonest one.
     """
-    answer = commonest_answer(rows, getattr(protocol, "keywords", {}))
-    always = session.with_answers(lambda asked: [answer] * len(asked), "commonest")
-    found = {"commonest": by_answers(protocol)(always, rows)}
+    found = {}
+    if not is_contrastive(session):
+        answer = commonest_answer(rows, getattr(protocol, "keywords", {}))
+        always = session.with_answers(lambda asked: [answer] * len(asked), "commonest")
+        found["commonest"] = by_answers(protocol)(always, rows)
     swapped = swap_clips([{**row, "group": ""} for row in rows], SEED)
     if swapped:
         found["shuffled"] = protocol(session.beside("shuffled"), swapped)

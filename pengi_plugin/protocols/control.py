@@ -10,7 +10,7 @@ table in ``CONTROLS``.
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -25,7 +25,7 @@ N_NEAREST = 25_000
 
 
 def commonest_answers(
-    session: Session, rows: Sequence[dict], training_rows: Sequence[dict], seed: int
+    session: Session, rows: Sequence[dict], training_rows: Iterable[dict], seed: int
 ) -> list[str | None]:
     """Answer every row with the commonest training answer of its group.
 
@@ -45,7 +45,7 @@ def commonest_answers(
 
 
 def answers_to_other_clips(
-    session: Session, rows: Sequence[dict], training_rows: Sequence[dict], seed: int
+    session: Session, rows: Sequence[dict], training_rows: Iterable[dict], seed: int
 ) -> list[str | None]:
     """Ask the model each row's prompt about another clip of the row's group."""
     swapped = swap_clips(rows, seed)
@@ -92,7 +92,7 @@ def swap_clips(rows: Sequence[dict], seed: int) -> list[dict]:
 
 
 def nearest_answers(
-    session: Session, rows: Sequence[dict], training_rows: Sequence[dict], seed: int
+    session: Session, rows: Sequence[dict], training_rows: Iterable[dict], seed: int
 ) -> list[str | None]:
     """Answer every row as the nearest training clip was answered to the same prompt.
 

@@ -129,3 +129,8 @@ def generated_answers(session: Session, rows: Sequence[dict]) -> list[str]:
 
     found = session.ask(rows, ask, "answers", **session.search)
     return [answer.get("answer", "") for answer in found]
+
+
+def is_contrastive(session: Session) -> bool:
+    """Tell whether a session's model is a CLAP, which writes no answers."""
+    return hasattr(session.model, "encode_text")

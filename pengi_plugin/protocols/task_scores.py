@@ -8,7 +8,7 @@ whose rows differ in chance level is scored in groups, and over all of them.
 import logging
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pengi_plugin.protocols.control import CONTROLS
@@ -26,7 +26,7 @@ def score_tasks(
     session: Session,
     rows: Sequence[dict],
     protocols: Mapping[str, Mapping],
-    training_rows: Sequence[dict],
+    training_rows: Iterable[dict],
     seed: int = 0,
     controls: Mapping = CONTROLS,
 ) -> list[dict]:
@@ -44,8 +44,9 @@ def score_tasks(
         of written answers) and ``by`` (the field that tells apart rows of different
         chance level). Either may be left out: ``"default"`` has the protocol of all
         other tasks.
-    training_rows : list of dict
-        The same fields, of what the model was trained on.
+    training_rows : iterable of dict
+        The same fields, of what the model was trained on; gone through several times,
+        never all in memory.
     seed : int
         Random seed of the controls.
     controls : dict
@@ -66,8 +67,8 @@ def score_tasks(
         If a task has no protocol.
     """
     protocol_of = {row["task"]: _protocol(row["task"], protocols) for row in rows}
-    rows = _grouped(rows, protocols)
-    training_rows = _grouped(training_rows, protocols)
+    rows = list(Grouped(rows, protocols))
+    training_rows = Grouped(training_rows, protocols)
     sources = {"score": generated_answers(session, rows)}
     for column, control in controls.items():
         sources[column] = control(session, rows, training_rows, seed)
@@ -82,13 +83,24 @@ def score_tasks(
     return lines
 
 
-def _grouped(rows: Sequence[dict], protocols: Mapping) -> list[dict]:
-    """Add to each row the group that it is scored in."""
-    grouped = []
-    for row in rows:
-        by = protocols.get(row["task"], {}).get("by")
-        grouped.append({**row, "group": group_of(row, by)})
-    return grouped
+class Grouped:
+    """Rows, each with the group that it is scored in, made as they are gone through.
+
+    Arguments
+    ---------
+    rows : iterable of dict
+        Can be gone through more than once.
+    protocols : dict
+        See ``score_tasks``.
+    """
+
+    def __init__(self, rows: Iterable[dict], protocols: Mapping):
+        self.rows, self.protocols = rows, protocols
+
+    def __iter__(self) -> Iterator[dict]:
+        for row in self.rows:
+            by = self.protocols.get(row["task"], {}).get("by")
+            yield {**row, "group": group_of(row, by)}
 
 
 def group_of(row: Mapping, by: str | None = None) -> str:

@@ -28,16 +28,11 @@ from pengi_plugin.protocols.embeddings import audio_embeddings
 from pengi_plugin.protocols.probes import probe_outputs, rates_text
 from pengi_plugin.protocols.retrieval import queries, query_scores
 from pengi_plugin.protocols.score import Score, mean_score
-from pengi_plugin.protocols.session import Session
+from pengi_plugin.protocols.session import Session, is_contrastive
 from pengi_plugin.protocols.table import score_line
 
 #: Why a line has no figure.
 CANNOT = "CLAP cannot: it writes no text"
-
-
-def is_contrastive(session: Session) -> bool:
-    """Tell whether a session's model is a CLAP."""
-    return hasattr(session.model, "encode_text")
 
 
 def difference_lines(

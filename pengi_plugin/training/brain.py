@@ -27,7 +27,7 @@ class PengiBrain(TrainingBrain):
     def check(hparams: dict, dataset: ClipDataset) -> None:
         """Raise ValueError if a prompt or an answer is too long for the model."""
         model = hparams["model"]
-        model["text_encoder"].check({pair["prompt"] for pair in dataset.pairs})
+        model["text_encoder"].check(dataset.texts("prompt"))
         n_prefix = model["audio_mapper"].n_prefix + model["text_mapper"].n_prefix
         if model["lm"].max_positions is not None:
             dataset.check_answers(model["lm"].max_positions - n_prefix)

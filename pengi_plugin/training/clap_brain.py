@@ -27,8 +27,7 @@ class ClapBrain(TrainingBrain):
                 "CLAP compares one text with each clip: pairs_per_clip and "
                 f"valid_pairs_per_clip must be 1; got {dataset.pairs_per_clip}."
             )
-        texts = {pair["answer"] for pair in dataset.pairs}
-        hparams["model"]["text_encoder"].check(texts)
+        hparams["model"]["text_encoder"].check(dataset.texts("answer"))
 
     def compute_forward(self, batch, stage):
         """Return the embeddings of clips and texts [clip, d_embedding] and a scale."""

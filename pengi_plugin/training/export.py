@@ -20,8 +20,8 @@ from yaml import YAMLError  # SpeechBrain reads checkpoints with PyYAML
 
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, load_folder, load_pretrained
 from pengi_plugin.pretrained.write import dumped, kind_of, write_model
-from pengi_plugin.protocols.answer_log import fingerprint
 from pengi_plugin.storage.atomic import new_folder
+from pengi_plugin.storage.fingerprint import fingerprint
 from pengi_plugin.training.adaptation import adapt, has_lora, merged, write_adapter
 from pengi_plugin.training.checkpoints import WholeCheckpointer
 from pengi_plugin.training.identity import PRETRAINED, recorded

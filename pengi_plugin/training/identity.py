@@ -5,9 +5,8 @@ corpus, model or schedule they would be taken for this run's: nothing, or the wr
 thing, would be trained, and a table be printed all the same.
 """
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from pengi_plugin.storage.atomic import write_file
@@ -60,31 +59,6 @@ def flat_settings(tree, prefix: str = "") -> dict[str, object]:
         if key not in CHANGEABLE:
             settings |= flat_settings(value, f"{prefix}.{key}" if prefix else str(key))
     return settings
-
-
-def rows_digest(rows: Iterable[Mapping], without: Iterable[str] = ("wav",)) -> str:
-    """Return a digest of manifest rows, in any order.
-
-    Arguments
-    ---------
-    rows : iterable of dict
-        Each with an ``id``.
-    without : iterable of str
-        Fields that do not count: a data folder may be moved.
-
-    Example
-    -------
-    >>> rows_digest([{"id": 1}, {"id": 2}]) == rows_digest([{"id": 2}, {"id": 1}])
-    True
-    """
-    without = set(without)
-    total = hashlib.sha256()
-    for line in sorted(
-        json.dumps({k: v for k, v in row.items() if k not in without}, sort_keys=True)
-        for row in rows
-    ):
-        total.update(line.encode())
-    return total.hexdigest()[:16]
 
 
 def check_same_run(

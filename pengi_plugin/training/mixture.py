@@ -1,16 +1,21 @@
 """Corpora that a YAML names in; those that are there, their rows and shares out."""
 
 import logging
+import os
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from speechbrain.utils.distributed import run_on_main
 
 from pengi_plugin.data.manifest import (
     SPLITS,
+    Rows,
+    as_rows,
+    concatenate,
     keep_manifests,
     manifest_path,
     original_of,
@@ -161,10 +166,14 @@ def prepare_corpora(
     """
     rows, failed = {}, {}
     for name, corpus in corpora.items():
+        folder = corpus["manifest_folder"]
         error = prepare_on_main(name, corpus)
+        # The others then find every manifest converted.
+        reading = {"prepare": partial(read_splits, name, folder)}
+        error = error or prepare_on_main(name, reading)
         if not error:
             try:
-                rows[name] = read_splits(name, corpus["manifest_folder"])
+                rows[name] = read_splits(name, folder)
             except (OSError, ValueError) as found:
                 error = error_text(found)
         if error:
@@ -264,7 +273,7 @@ def prepare_held_out(
     return folders + [path for path in tests if Path(path).is_file()]
 
 
-def read_splits(name: str, folder: str) -> dict[str, dict]:
+def read_splits(name: str, folder: str) -> dict[str, Rows]:
     """Read the manifests of a corpus; a split that it does not have is empty.
 
     Raises
@@ -280,7 +289,7 @@ def read_splits(name: str, folder: str) -> dict[str, dict]:
             rows[split] = read_manifest(manifest_path(folder, split), name)
         else:
             logger.warning("The corpus %s has no %s split.", name, split)
-            rows[split] = {}
+            rows[split] = concatenate([])
     return rows
 
 
@@ -312,9 +321,9 @@ def leave_out_test_clips(
         held_out.add(some.values(), name)
     kept = {}
     for split, words in (("train", "training"), ("valid", "validation")):
-        kept[split] = without_overlaps(rows.get(split, {}), held_out, words, keep)
-    corpora = {row["corpus"] for row in rows["train"].values()}
-    emptied = sorted(corpora - {row["corpus"] for row in kept["train"].values()})
+        some = as_rows(rows.get(split, {}))
+        kept[split] = without_overlaps(some, held_out, words, keep)
+    emptied = sorted(_corpora(rows["train"]) - _corpora(kept["train"]))
     if emptied:
         raise ValueError(
             f"All training rows of {', '.join(emptied)} hold recordings of test sets. "
@@ -324,14 +333,18 @@ def leave_out_test_clips(
     rows |= kept
 
 
-def without_overlaps(
-    rows: Mapping[str, Mapping], held_out: HeldOut, words: str, keep: bool
-) -> dict[str, Mapping]:
+def _corpora(rows: Mapping[str, Mapping]) -> set[str]:
+    """Return the names of the corpora that have a row."""
+    codes, names = as_rows(rows).categories("corpus")
+    return {names[code] for code in np.unique(codes)}
+
+
+def without_overlaps(rows: Rows, held_out: HeldOut, words: str, keep: bool) -> Rows:
     """Return the rows without those of held-out recordings, and log how many."""
     overlaps = find_overlaps(rows, held_out)
     if not overlaps:
         logger.info("No %s row holds a recording of a test set.", words)
-        return dict(rows)
+        return rows
     column = "rows kept" if keep else "rows left out"
     logger.warning(
         "%d of %d %s rows hold recordings of test sets and are %s:\n%s",
@@ -340,13 +353,17 @@ def without_overlaps(
         "\n".join(overlap_table(count_overlaps(rows, overlaps), column)),
     )
     if keep:
-        return dict(rows)
-    return {row_id: row for row_id, row in rows.items() if row_id not in overlaps}
+        return rows
+    is_kept = np.ones(len(rows), bool)
+    is_kept[list(overlaps)] = False
+    return rows.select(is_kept)
 
 
 def keep_tasks(
-    rows: dict[str, dict], tasks: Sequence[str] | str | None, known: Iterable[str] = ()
-) -> dict[str, dict]:
+    rows: dict[str, Mapping],
+    tasks: Sequence[str] | str | None,
+    known: Iterable[str] = (),
+) -> dict[str, Mapping]:
     """Leave out the rows of all tasks but these; None leaves out none.
 
     Raises
@@ -357,22 +374,28 @@ def keep_tasks(
     if tasks is None:
         return rows
     tasks = split_names(tasks)
-    found = {row["task"] for some in rows.values() for row in some.values()}
-    unknown = sorted(set(tasks) - found - set(known))
+    rows = {split: as_rows(some) for split, some in rows.items()}
+    codes = {split: some.categories("task") for split, some in rows.items()}
+    found = {
+        split: {names[code] for code in np.unique(of_row)}
+        for split, (of_row, names) in codes.items()
+    }
+    unknown = sorted(set(tasks).difference(known, *found.values()))
     if unknown:
         raise ValueError(
             f"keep_tasks names the unknown tasks {unknown}; known are {sorted(known)}."
         )
     kept = {
-        split: {key: row for key, row in some.items() if row["task"] in tasks}
-        for split, some in rows.items()
+        split: rows[split].select(np.isin(np.array(names, object), tasks)[of_row])
+        if len(of_row)
+        else rows[split]
+        for split, (of_row, names) in codes.items()
     }
     for split, some in kept.items():
         if rows[split] and not some:
-            found = sorted({row["task"] for row in rows[split].values()})
             raise ValueError(
                 f"keep_tasks: {list(tasks)} are tasks of no row of the {split} data, "
-                f"whose tasks are {found}."
+                f"whose tasks are {sorted(found[split])}."
             )
     return kept
 
@@ -392,24 +415,35 @@ def hold_out_valid(rows: dict[str, dict], share: float) -> None:
     """
     if rows["valid"]:
         return
-    first = first_recordings(rows["train"].values())
-    checksums = {
-        row_id: zlib.crc32(first[recordings_of(row)[0]].encode())
-        for row_id, row in rows["train"].items()
-    }
-    moved = {row_id for row_id, n in checksums.items() if n < share * 2**32}
-    if not moved or len(moved) == len(checksums):
+    train = as_rows(rows["train"])
+    first = first_recordings(_named(train))
+    checksums = np.fromiter(
+        (zlib.crc32(first[recordings_of(row)[0]].encode()) for row in _named(train)),
+        dtype=np.uint32,
+        count=len(train),
+    )
+    is_moved = checksums < share * 2**32
+    n_moved = int(is_moved.sum())
+    if not n_moved or n_moved == len(train):
         raise ValueError(
             f"There are no validation rows, and valid_share={share:g} of the "
-            f"{len(checksums)} training rows is {len(moved)}. Add valid.json to a "
+            f"{len(train)} training rows is {n_moved}. Add valid.json to a "
             "corpus, or change valid_share."
         )
-    rows["valid"] = {row_id: rows["train"].pop(row_id) for row_id in sorted(moved)}
+    rows["train"] = train.select(~is_moved)
+    moved = train.select(is_moved)
+    rows["valid"] = moved.select(sorted(range(n_moved), key=list(moved).__getitem__))
     logger.warning(
         "No corpus has validation rows: %d of %d training rows validate instead "
         "(valid_share=%g, by a checksum of the recording).",
-        *(len(moved), len(checksums), share),
+        *(n_moved, len(train), share),
     )
+
+
+def _named(rows: Rows) -> Iterator[dict]:
+    """Yield what names the recording of each row."""
+    names = ("wav", "source", "original")
+    return (dict(zip(names, cells, strict=True)) for cells in rows.cells(*names))
 
 
 def recordings_of(row: Mapping) -> list[str]:
@@ -421,7 +455,9 @@ def recordings_of(row: Mapping) -> list[str]:
     (['youtube:ab'], ['a.wav'])
     """
     sources = read_sources(row.get("source") or "")
-    return [source.recording for source in sources] or [Path(original_of(row)).name]
+    return [source.recording for source in sources] or [
+        os.path.basename(original_of(row))
+    ]
 
 
 def first_recordings(rows: Iterable[Mapping]) -> dict[str, str]:
@@ -477,20 +513,26 @@ def settle_shares(
             f"The corpora {without} have no share, others have one; give all of them a "
             "share, or none."
         )
-    clips = {name: set() for name in corpora}
-    pairs = dict.fromkeys(corpora, 0)
-    for row in rows.values():
-        clips[row["corpus"]].add(row["wav"])
-        pairs[row["corpus"]] += 1
+    rows = as_rows(rows)
+    codes, names = rows.categories("corpus")
+    clips = rows.clips()
+    of_corpus = {name: codes == code for code, name in enumerate(names)}
+    counts = {
+        name: {
+            "clips": len(np.unique(clips[is_its])),
+            "pairs": int(is_its.sum()),
+        }
+        for name, is_its in of_corpus.items()
+        if is_its.any()
+    }
     return {
         name: {
             **corpus,
-            "share": corpus.get("share", len(clips[name]) ** exponent),
-            "clips": len(clips[name]),
-            "pairs": pairs[name],
+            "share": corpus.get("share", counts[name]["clips"] ** exponent),
+            **counts[name],
         }
         for name, corpus in corpora.items()
-        if pairs[name]
+        if name in counts
     }
 
 

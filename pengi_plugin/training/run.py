@@ -7,9 +7,10 @@ Recipes call ``train``, or its steps in turn: ``load``, ``prepare``, ``fit``,
 import atexit
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
@@ -27,17 +28,23 @@ from pengi_plugin.conversion.clap_model import load_clap_model
 from pengi_plugin.data.audio import file_state
 from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset, make_sampler
-from pengi_plugin.data.manifest import SPLITS, keep_manifests
+from pengi_plugin.data.manifest import (
+    SPLITS,
+    Rows,
+    as_rows,
+    concatenate,
+    keep_manifests,
+)
 from pengi_plugin.data.overlap import read_held_out
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.precision import choose_precision
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, continue_from, load_pretrained
-from pengi_plugin.protocols.answer_log import fingerprint
 from pengi_plugin.protocols.rows import merge_references
 from pengi_plugin.protocols.session import Session, generated_answers
 from pengi_plugin.protocols.table import write_table
 from pengi_plugin.protocols.task_scores import score_tasks
 from pengi_plugin.storage.atomic import write_file
+from pengi_plugin.storage.fingerprint import fingerprint
 from pengi_plugin.storage.lock import hold_folder
 from pengi_plugin.tasks import apply, extend
 from pengi_plugin.training.adaptation import adapt
@@ -53,7 +60,7 @@ from pengi_plugin.training.identity import (
     check_same_run,
     flat_settings,
     is_under_way,
-    rows_digest,
+    recorded,
 )
 from pengi_plugin.training.mixture import (
     check_failed,
@@ -67,6 +74,7 @@ from pengi_plugin.training.mixture import (
     remarks_on,
     settle_shares,
 )
+from pengi_plugin.training.once import once
 from pengi_plugin.training.progress import Progress
 from pengi_plugin.training.schedule import (
     check_updates,
@@ -79,6 +87,10 @@ logger = logging.getLogger(__name__)
 
 #: Answers that ``test`` prints.
 N_PRINTED = 12
+
+#: Part of a run's record that tells its rows; not the name of versions that made other
+#: digests of them.
+ROWS = "digests of rows"
 
 #: What to do about other rows than a run has started with.
 ROWS_HINT = (
@@ -210,7 +222,7 @@ def settle_precision(hparams: dict, run_opts: sb.utils.run_opts.RunOptions) -> N
             hparams[name] = ddp_broadcast(chosen)
 
 
-def prepare(hparams: dict) -> dict[str, dict]:
+def prepare(hparams: dict) -> dict[str, Rows]:
     """Prepare every corpus that is to be used, on one process, and read it.
 
     Training rows with recordings of test sets are left out (``keep_overlaps``: they are
@@ -232,7 +244,7 @@ def prepare(hparams: dict) -> dict[str, dict]:
     Returns
     -------
     rows : dict
-        Split -> ID -> manifest row, all corpora together.
+        Split -> Rows: ID -> manifest row, all corpora together.
 
     Raises
     ------
@@ -243,10 +255,7 @@ def prepare(hparams: dict) -> dict[str, dict]:
     corpora = chosen_corpora(hparams)
     with keep_manifests(is_under_way(hparams["save_folder"])):
         found, failed = prepare_corpora(corpora)
-    rows = {split: {} for split in SPLITS}
-    for some in found.values():
-        for split in SPLITS:
-            rows[split] |= some[split]
+    rows = concatenate_splits(list(found.values()))
     n_row = sum(map(len, rows.values()))
     if not n_row and not failed:
         raise ValueError(
@@ -263,14 +272,51 @@ def prepare(hparams: dict) -> dict[str, dict]:
     check_failed(failed, skip)
     own = [corpus["manifest_folder"] for corpus in corpora.values()]
     others = [*hparams["held_out"], *prepare_held_out(hparams, corpora, failed)]
-    test_sets = read_held_out(others, own)
-    leave_out_test_clips(rows, test_sets, hparams["keep_overlaps"])
-    rows = keep_tasks(rows, hparams.get("keep_tasks"), extend(hparams.get("tasks")))
-    hold_out_valid(rows, hparams["valid_share"])
+    run_on_main(read_held_out, args=[others, own])  # converts each manifest, once
+    rows = choose_rows(hparams, rows, read_held_out(others, own))
     corpora = settle_shares(corpora, rows["train"], hparams["share_exponent"])
     log_mixture(hparams, corpora, remarks)
     hparams["corpora"] = corpora
     return rows
+
+
+def concatenate_splits(of_corpora: list[dict[str, Rows]]) -> dict[str, Rows]:
+    """Return split -> the rows of all corpora, chosen from the same parts."""
+    splits = [concatenate(of[split] for of in of_corpora) for split in SPLITS]
+    every = concatenate(splits)
+    ends = np.cumsum([len(some) for some in splits])
+    return {
+        split: every.select(np.arange(end - len(some), end))
+        for split, some, end in zip(SPLITS, splits, ends, strict=True)
+    }
+
+
+def choose_rows(
+    hparams: Mapping, rows: dict[str, Rows], test_sets: list[tuple[str, Rows]]
+) -> dict[str, Rows]:
+    """Return the rows that are trained on, validated and tested on; see ``prepare``.
+
+    They are chosen once, until manifests or options change, and kept in
+    ``save_folder``.
+    """
+    options = ("keep_overlaps", "keep_tasks", "valid_share", "tasks")
+    key = {
+        "rows": {split: some.identity() for split, some in rows.items()},
+        "test sets": [[name, some.identity()] for name, some in test_sets],
+        "options": {name: str(hparams.get(name)) for name in options},
+    }
+
+    def choose() -> dict[str, np.ndarray]:
+        chosen = dict(rows)
+        leave_out_test_clips(chosen, test_sets, hparams["keep_overlaps"])
+        known = extend(hparams.get("tasks"))
+        chosen = keep_tasks(chosen, hparams.get("keep_tasks"), known)
+        hold_out_valid(chosen, hparams["valid_share"])
+        return {split: some.numbers for split, some in chosen.items()}
+
+    found = once(Path(hparams["save_folder"], "chosen_rows"), key, choose)
+    parts = rows["train"].parts
+    return {split: Rows(parts, numbers) for split, numbers in found.items()}
 
 
 def log_mixture(hparams: Mapping, corpora: Mapping, remarks: Mapping) -> None:
@@ -279,7 +325,12 @@ def log_mixture(hparams: Mapping, corpora: Mapping, remarks: Mapping) -> None:
     logger.info("Corpora to train on:\n%s", "\n".join(table))
 
 
-def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:
+def make_dataset(
+    hparams: dict,
+    rows: Mapping[str, Mapping],
+    train: bool = False,
+    absent: Sequence[int] | None = None,
+) -> ClipDataset:
     """Return a data set of the clips of manifest rows.
 
     Arguments
@@ -291,6 +342,8 @@ def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:
         ID -> manifest row.
     train : bool
         Whether rows and crops are sampled anew in each epoch.
+    absent : list of int
+        See ``ClipDataset``; None: rows and files are looked at.
     """
     model = hparams["model"]
     n_train_pair, n_pair = hparams["pairs_per_clip"], hparams["valid_pairs_per_clip"]
@@ -306,13 +359,14 @@ def make_dataset(hparams: dict, rows: dict, train: bool = False) -> ClipDataset:
         task_weights=hparams["task_weights"],
         seed=hparams["seed"],
         max_unreadable_share=hparams["max_unreadable_share"],
+        absent=absent,
     )
 
 
 def fit(
     hparams: dict,
     run_opts: Mapping,
-    rows: dict[str, dict],
+    rows: Mapping[str, Rows],
     brain_class: type[TrainingBrain] = PengiBrain,
 ) -> TrainingBrain:
     """Train; resume from the newest checkpoint if there is one.
@@ -349,7 +403,7 @@ def fit(
         check_exportable(hparams["output_folder"], hparams["model"])
     run_on_main(
         check_same_run,
-        args=[hparams["save_folder"], "rows", describe(rows), ROWS_HINT],
+        args=[hparams["save_folder"], ROWS, describe(rows), ROWS_HINT],
     )
     hparams["tensorboard_logger"] = hparams["tensorboard_logger"]()
     brain = brain_class(
@@ -359,18 +413,9 @@ def fit(
         run_opts,
         hparams["checkpointer"],
     )
-    brain.train_set = make_dataset(hparams, rows["train"], train=True)
-    valid_set = make_dataset(hparams, rows["valid"])
-    # All test rows are scored, so all their files must be there when a run starts.
-    test_rows = rows["test"]
-    if is_under_way(hparams["save_folder"]):
-        test_rows = rows_with_files(test_rows)
-    datasets = [brain.train_set, valid_set]
-    if test_rows:
-        whole = {**hparams, "max_unreadable_share": 0.0}
-        datasets.append(make_dataset(whole, test_rows))
-    for dataset in datasets:
-        brain.check(hparams, dataset)
+    absent = check_rows(hparams, rows, brain_class)
+    brain.train_set = make_dataset(hparams, rows["train"], True, absent["train"])
+    valid_set = make_dataset(hparams, rows["valid"], absent=absent["valid"])
     if "word_head" in hparams["modules"]:
         counts = count_tokens(brain.train_set)
         hparams["modules"]["word_head"].weigh(counts, len(brain.train_set))
@@ -412,28 +457,69 @@ def fit(
     return brain
 
 
-def rows_with_files(rows: Mapping[str, Mapping]) -> dict[str, Mapping]:
+def check_rows(
+    hparams: dict, rows: Mapping[str, Mapping], brain_class: type[TrainingBrain]
+) -> dict[str, np.ndarray]:
+    """Look once at all rows and files of a run, until rows or settings change.
+
+    Arguments are those of ``fit``.
+
+    Returns
+    -------
+    absent : dict
+        ``train`` and ``valid`` -> indices of the clips whose files are missing.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If files are missing, or the model cannot take a row.
+    """
+    rows = {split: as_rows(some) for split, some in rows.items()}
+    key = {
+        "rows": {split: some.identity() for split, some in rows.items()},
+        "settings": recorded(hparams["save_folder"], "settings"),
+        "max_unreadable_share": hparams["max_unreadable_share"],
+        "brain": f"{brain_class.__module__}.{brain_class.__qualname__}",
+    }
+
+    def check() -> dict[str, np.ndarray]:
+        found = {}
+        for split in ("train", "valid"):
+            dataset = make_dataset(hparams, rows[split], split == "train")
+            brain_class.check(hparams, dataset)
+            found[split] = np.array(sorted(dataset.unreadable), np.int64)
+        # All test rows are scored, so all their files must be there when a run starts.
+        test_rows = rows["test"]
+        if is_under_way(hparams["save_folder"]):
+            test_rows = rows_with_files(test_rows)
+        if test_rows:
+            whole = {**hparams, "max_unreadable_share": 0.0}
+            brain_class.check(hparams, make_dataset(whole, test_rows))
+        return found
+
+    return once(Path(hparams["save_folder"], "checked_rows"), key, check)
+
+
+def rows_with_files(rows: Rows) -> Rows:
     """Return the test rows whose audio files are there; warn of the others.
 
     Files that go while a run trains must not keep it from going on.
     """
-    kept = {key: row for key, row in rows.items() if file_state(row["wav"])}
-    gone = list(dict.fromkeys(row["wav"] for k, row in rows.items() if k not in kept))
+    is_there = np.array([bool(file_state(w)) for (w,) in rows.cells("wav")], bool)
+    gone = list(dict.fromkeys(wav for (wav,) in rows.select(~is_there).cells("wav")))
     if gone:
         logger.warning(
             "%d audio files of the test have gone since the run started, the first is "
             "%s. Put them back before the test.",
             *(len(gone), gone[0]),
         )
-    return kept
+    return rows.select(is_there)
 
 
 def describe(rows: Mapping[str, Mapping]) -> dict[str, str]:
     """Return split -> number of rows and their digest."""
     return {
-        f"{split} rows": f"{len(some)} ("
-        + rows_digest({"id": row_id, **row} for row_id, row in some.items())
-        + ")"
+        f"{split} rows": f"{len(some)} ({as_rows(some).digest()})"
         for split, some in rows.items()
     }
 
@@ -462,7 +548,7 @@ def export(hparams: dict) -> None:
     run_on_main(export_run, args=[*folders, hparams["model"]])
 
 
-def test(hparams: dict, run_opts: Mapping, rows: dict[str, dict]) -> list[dict]:
+def test(hparams: dict, run_opts: Mapping, rows: Mapping[str, Rows]) -> list[dict]:
     """Score the exported model on the test rows, beside the controls.
 
     Writes ``test_scores.{md,csv,json}`` and ``test_answers.jsonl`` to the output
@@ -492,7 +578,7 @@ def test(hparams: dict, run_opts: Mapping, rows: dict[str, dict]) -> list[dict]:
         session,
         asked,
         hparams["test_protocols"],
-        with_texts(hparams, rows["train"]),
+        RowsWithTexts(hparams, rows["train"]),
         hparams["seed"],
     )
     answers = generated_answers(session, asked)
@@ -523,31 +609,41 @@ def open_session(
     )
 
 
-def with_texts(hparams: dict, rows: dict[str, dict]) -> list[dict]:
-    """Return manifest rows with their ``prompt``, ``answer`` and ``references``.
+class RowsWithTexts:
+    """Manifest rows with their ``prompt``, ``answer`` and ``references``.
 
-    References are the manifest's, or the answer alone.
+    References are the manifest's, or the answer alone. Rows are made as they are gone
+    through, as often as wanted.
+
+    Arguments
+    ---------
+    hparams : dict
+        With ``tasks``.
+    rows : Rows or dict
+        ID -> manifest row.
     """
-    templates = extend(hparams["tasks"])
-    found = []
-    for row_id, row in rows.items():
-        row = {**row, "id": row_id}
-        prompt, answer = apply(row["task"], row, templates)
-        references = row.get("references") or [answer]
-        if isinstance(references, str):  # of a CSV manifest
-            references = [references]
-        texts = {"prompt": prompt, "answer": answer, "references": references}
-        found.append({**row, **texts})
-    return found
+
+    def __init__(self, hparams: Mapping, rows: Mapping[str, Mapping]):
+        self.templates, self.rows = extend(hparams["tasks"]), rows
+
+    def __iter__(self) -> Iterator[dict]:
+        for row_id, row in self.rows.items():
+            row = {**row, "id": row_id}
+            prompt, answer = apply(row["task"], row, self.templates)
+            references = row.get("references") or [answer]
+            if isinstance(references, str):  # of a CSV manifest
+                references = [references]
+            texts = {"prompt": prompt, "answer": answer, "references": references}
+            yield {**row, **texts}
 
 
-def test_items(hparams: dict, rows: dict[str, dict]) -> list[dict]:
+def test_items(hparams: dict, rows: Mapping[str, Rows]) -> list[dict]:
     """Return the test rows with their texts, as items that are searched once each.
 
     Rows of a corpus that ask the same about a clip (five captions of it) are one
     item, with the references of all.
     """
-    return merge_references(with_texts(hparams, rows["test"]))
+    return merge_references(RowsWithTexts(hparams, rows["test"]))
 
 
 def report_answers(path: Path, rows: list[dict], answers: list[str]) -> None:

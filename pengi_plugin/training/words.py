@@ -113,7 +113,7 @@ def count_tokens(dataset: ClipDataset) -> Counter:
     tasks = tasks_of_any_clip(dataset)
     return Counter(
         token
-        for clip in dataset.data.values()
+        for clip in dataset.data
         for token in tokens_of(clip["rows"], tasks, dataset.tokenizer).tolist()
     )
 

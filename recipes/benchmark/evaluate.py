@@ -8,6 +8,7 @@ Without ``--tasks``, all sets of the YAML are scored. Several processes share th
 clips: put ``torchrun --nproc_per_node=N`` in place of ``python``. A run that was
 interrupted continues from the answers already written. A set that fails has a line with
 the error, the others are scored, and the exit status is 1; sets without data are told.
+A model whose YAML builds classes of its own needs ``--trust``.
 """
 
 import argparse
@@ -23,13 +24,14 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from speechbrain.utils.distributed import if_main_process, run_on_main
 
+from pengi_plugin.commands.model import add_trust
 from pengi_plugin.data.manifest import check_options, read_manifest
 from pengi_plugin.inference import AudioLanguageModel
-from pengi_plugin.protocols.answer_log import fingerprint
 from pengi_plugin.protocols.benchmark import score_entry, unscored_line
 from pengi_plugin.protocols.entries import check_entry
 from pengi_plugin.protocols.session import Session
 from pengi_plugin.protocols.table import markdown, with_earlier, write_table
+from pengi_plugin.storage.fingerprint import fingerprint
 from pengi_plugin.tasks import extend
 from pengi_plugin.training.hparams import YamlText, read_tree
 from pengi_plugin.training.run import join_processes
@@ -129,6 +131,7 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = argparse.ArgumentParser(description=__doc__, add_help=False)
     parser.add_argument("--model", required=True, help="folder or hub name")
     parser.add_argument("--tasks", nargs="+", default=["all"], help="sets, or 'all'")
+    add_trust(parser)
     return parser.parse_known_args(arguments)
 
 
@@ -155,7 +158,9 @@ def main(arguments: list[str]) -> list[dict]:
     device = run_opts["device"] or (local if torch.cuda.is_available() else "cpu")
     precision = run_opts["precision"]
     model = AudioLanguageModel.from_hparams(
-        source=options.model, run_opts={"device": device, "precision": precision}
+        source=options.model,
+        trust=options.trust,
+        run_opts={"device": device, "precision": precision},
     )
     known_as = fingerprint(options.model)
     settings = {} if precision == "fp32" else {"precision": precision}

@@ -19,10 +19,10 @@ from speechbrain.utils.distributed import if_main_process, infer_device
 
 from pengi_plugin.data.manifest import read_manifest
 from pengi_plugin.inference import AudioLanguageModel, AudioTextModel
-from pengi_plugin.protocols.answer_log import fingerprint
 from pengi_plugin.protocols.rows import entry_rows
 from pengi_plugin.protocols.session import Session
 from pengi_plugin.protocols.table import write_table
+from pengi_plugin.storage.fingerprint import fingerprint
 from pengi_plugin.training.hparams import read_hparams
 from pengi_plugin.training.run import join_processes
 

@@ -1,6 +1,7 @@
 """The command with a model: killed and taken up again, refused, with workers."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -58,8 +59,6 @@ def test_every_recording_of_a_folder_has_its_rows_once(unbroken, archive):
 def test_after_kills_the_same_command_ends_with_the_rows_of_an_unbroken_run(
     tiny_folder, archive, tmp_path, unbroken, form, n_worker, n_kill
 ):
-    if form == "parquet":
-        pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
     folder = tmp_path / "out"
     command = words(
         tiny_folder, archive, folder, "--format", form, "--workers", n_worker
@@ -111,6 +110,70 @@ def test_other_settings_and_weights_are_refused_and_named(
     assert main(command) == 2
     assert "answers of other settings (model: " in capsys.readouterr().err
     assert all_rows(out) == before
+
+
+def test_answers_that_are_drawn_need_a_seed_and_are_drawn_again_after_a_kill(
+    tiny_folder, archive, tmp_path, capsys
+):
+    files = [str(path) for path in sorted(archive.glob("*.wav"))][:3]
+    (tmp_path / "list.txt").write_text("\n".join(files))
+    out = tmp_path / "out"
+    command = words(tiny_folder, tmp_path / "list.txt", out, "--temperature", 5)
+    assert main(command) == 2
+    assert "drawn at random need a seed" in capsys.readouterr().err
+    assert not list(out.glob("part-*"))
+    command += ["--seed", "3"]
+    assert main(command) == 0
+    rows = all_rows(out)
+    assert len({row["answer"] for row in rows}) > 1
+    (out / "part-000000.jsonl").unlink()  # as if the run was killed before its end
+    assert main([*command, "--batch-size", "1"]) == 0
+    assert [row["answer"] for row in all_rows(out)] == [row["answer"] for row in rows]
+    assert main([*command[:-1], "4"]) == 2
+    assert "{'seed': 3, 'temperature': 5.0} then" in capsys.readouterr().err
+
+
+def test_a_sampler_of_the_models_own_needs_a_seed_too(
+    tiny_folder, archive, tmp_path, capsys
+):
+    model = tmp_path / "model"
+    shutil.copytree(tiny_folder, model)
+    yaml = model / "hyperparams.yaml"
+    text = yaml.read_text()
+    beam = "pengi_plugin.decoders.beam.PrefixBeamSearcher"
+    assert beam in text
+    text = text.replace(beam, "pengi_plugin.decoders.sampling.PrefixSampler")
+    yaml.write_text(re.sub(r"\n +beam_size: .*", "", text))
+    command = words(model, archive / "00.wav", tmp_path / "out")
+    command[2] = str(tmp_path / "list.txt")
+    (tmp_path / "list.txt").write_text(str(archive / "00.wav"))
+    assert main(command) == 2
+    assert "drawn at random need a seed" in capsys.readouterr().err
+    assert main([*command, "--seed", "1"]) == 0
+
+
+def test_the_hub_is_asked_for_what_is_named_so_and_a_folder_may_be_trusted(
+    tiny_folder, archive, tmp_path, capsys, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(
+        "pengi_plugin.storage.locate.huggingface_hub.hf_hub_download",
+        lambda *given: asked.append(given) or (_ for _ in ()).throw(OSError("no net")),
+    )
+    (tmp_path / "list.txt").write_text(str(archive / "00.wav"))
+    rest = (tmp_path / "list.txt", tmp_path / "out")
+    assert main(words("modles/pengi", *rest)) == 2
+    assert "There is no folder modles/pengi" in capsys.readouterr().err
+    assert asked == []
+    assert main(words("hub:modles/pengi", *rest)) == 2
+    assert asked == [("modles/pengi", "hyperparams.yaml")]
+    model = tmp_path / "model"
+    shutil.copytree(tiny_folder, model)
+    with open(model / "hyperparams.yaml", "a") as file:
+        file.write("own: !new:collections.OrderedDict\n")
+    assert main(words(model, *rest)) == 2
+    assert "collections.OrderedDict" in capsys.readouterr().err
+    assert main(words(model, *rest, "--trust")) == 0
 
 
 def test_recordings_that_were_not_there_are_answered_when_asked_again(

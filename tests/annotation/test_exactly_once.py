@@ -57,8 +57,6 @@ def kill_at_random(folder, form, n_worker, draw):
 def test_after_random_kills_the_same_call_ends_with_all_rows_once(
     tmp_path, form, n_worker, n_kill
 ):
-    if form == "parquet":
-        pytest.importorskip("pyarrow", reason="Parquet needs pyarrow")
     draw, folder, n_killed = random.Random(n_worker), tmp_path / "0", 0
     for n in range(n_kill):
         killed = kill_at_random(folder, form, n_worker, draw)

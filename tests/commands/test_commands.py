@@ -200,6 +200,17 @@ def test_search_options_reach_the_search(capsys, model, model_folder, recordings
     assert lines == [line(file, answer)]
 
 
+def test_answers_that_are_drawn_come_with_the_seed_that_draws_them_again(
+    capsys, model_folder, recordings
+):
+    file = recordings / "a.wav"
+    words = ("ask", model_folder, "what is it?", file, "--temperature=9")
+    (_, first, err), (_, second, _) = run(capsys, *words), run(capsys, *words)
+    assert first != second
+    seed = re.search(r"drawn with --seed (\d+)", err)[1]
+    assert run(capsys, *words, "--seed", seed)[1] == first
+
+
 @pytest.mark.parametrize("all_windows", [(), ("--all-windows",)])
 @pytest.mark.parametrize(
     ("options", "message"),
@@ -271,6 +282,106 @@ def test_every_window_is_answered_with_its_times(
     expected = model.generate_file(path, "who?", window="all")
     assert len(expected) == 3
     assert lines == [line(path, *window) for window in expected]
+
+
+@pytest.fixture
+def changing(tmp_path):
+    """Return a recording of seven seconds, with two sounds by turns."""
+    time = np.arange(RATE) / RATE
+    sounds = [0.3 * np.sin(2 * np.pi * hertz * time) for hertz in (300, 2500)]
+    soundfile.write(
+        tmp_path / "turns.wav", np.concatenate([*sounds * 3, sounds[0]]), RATE
+    )
+    return tmp_path / "turns.wav"
+
+
+@pytest.mark.parametrize("form", ["tsv", "csv", "jsonl", "srt", "vtt"])
+def test_the_answers_of_a_batch_are_printed_before_the_next_is_heard(
+    capsys, model_folder, changing, monkeypatch, form
+):
+    seen, generate = [], AudioLanguageModel.generate_batch
+
+    def look(self, wavs, *rest, **options):
+        seen.append(capsys.readouterr().out)
+        return generate(self, wavs, *rest, **options)
+
+    monkeypatch.setattr(AudioLanguageModel, "generate_batch", look)
+    words = ("ask", model_folder, "who?", changing, "--all-windows", "--format", form)
+    assert main([*map(str, words), "--batch-size", "2"]) == 0
+    seen.append(capsys.readouterr().out)
+    times = {"srt": "-->", "vtt": "-->"}.get(form, "turns.wav")
+    assert [text.count(times) for text in seen] == [0, 2, 2, 2, 1]
+
+
+def test_windows_overlap_where_that_is_asked_for(capsys, model, model_folder, changing):
+    words = ("ask", model_folder, "who?", changing, "--all-windows", "--overlap")
+    _, lines, _ = run(capsys, *words, 0.75)
+    expected = model.generate_file(changing, "who?", window="all", overlap=0.75)
+    assert [start for start, *_ in expected] == [n / 4 for n in range(25)]
+    assert lines == [line(changing, *window) for window in expected]
+    for wrong in (1.0, -0.5):
+        status, lines, err = run(capsys, *words, wrong)
+        assert (status, lines) == (2, [])
+        assert f"less than the 1.0 s of a window; got {wrong}" in err
+
+
+def test_a_summary_has_each_answer_once_with_its_times(
+    capsys, model, model_folder, changing
+):
+    asked = {"max_new_tokens": 3}
+    found = model.generate_file(changing, "who?", window="all", **asked)
+    one, other = found[0][2], found[1][2]
+    assert [answer for *_, answer in found] == [one, other] * 3 + [one]
+    assert one != other
+    words = ("ask", model_folder, "who?", changing, "--all-windows", "--summary")
+    _, lines, _ = run(capsys, *words, "--max-new-tokens", 3)
+    assert lines == [
+        line(changing, 4, one, "0.0-1.0, 2.0-3.0, 4.0-5.0, 6.0-7.0"),
+        line(changing, 3, other, "1.0-2.0, 3.0-4.0, 5.0-6.0"),
+    ]
+    _, lines, _ = run(capsys, *words, "--max-new-tokens", 3, "--format", "jsonl")
+    summaries = model.summarize_file(changing, "who?", **asked)
+    assert [json.loads(text) for text in lines] == [
+        {
+            "file": str(changing),
+            "count": item.count,
+            "answer": item.answer,
+            "times": [list(span) for span in item.times],
+        }
+        for item in summaries
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--overlap", 0.5), "--overlap needs --all-windows"),
+        (("--summary",), "--summary needs --all-windows"),
+        (("--format", "srt"), "--format srt needs --all-windows"),
+        (("--summary", "--all-windows", "--format", "vtt"), "--summary has no subt"),
+    ],
+)
+def test_options_of_windows_are_refused_without_them(
+    capsys, model_folder, recordings, options, message
+):
+    words = ("ask", model_folder, "who?", recordings / "a.wav", *options)
+    status, lines, err = run(capsys, *words)
+    assert (status, lines) == (2, [])
+    assert message in err
+
+
+def test_windows_before_a_fault_of_the_file_are_printed(capsys, model_folder, tmp_path):
+    wav = 0.1 * np.ones(4 * RATE, dtype=np.float32)
+    wav[int(2.5 * RATE)] = np.nan
+    soundfile.write(tmp_path / "bad.wav", wav, RATE, "FLOAT")
+    words = ("ask", model_folder, "who?", tmp_path / "bad.wav", "--all-windows")
+    for form, n_line in (("tsv", 2), ("jsonl", 3), ("json", 3)):
+        options = ("--format", form, "--batch-size", 1)
+        status, lines, err = run(capsys, *words, *options)
+        assert status == 1
+        assert "bad.wav has samples that are NaN" in err
+        found = json.loads("\n".join(lines)) if form == "json" else lines
+        assert len(found) == n_line
 
 
 def test_describe_joins_answers(capsys, model, model_folder, recordings):
@@ -387,13 +498,23 @@ def test_a_list_takes_the_place_of_files(capsys, model_folder, recordings, tmp_p
     assert "the following arguments are required: files" in capsys.readouterr().err
 
 
-def test_a_folder_names_what_it_skips(capsys, tmp_path):
+def test_a_folder_names_what_it_skips(capsys, tmp_path, monkeypatch):
+    found = "pengi_plugin.data.ffmpeg.find_ffmpeg"
+    monkeypatch.setattr(found, lambda: None)
     for name in ("a.wav", "b.m4a", "notes.txt"):
         (tmp_path / name).touch()
     assert find_files([tmp_path]) == [str(tmp_path / "a.wav")]
     err = capsys.readouterr().err
-    assert "b.m4a is skipped: soundfile does not read .m4a" in err
-    assert "1 files are skipped" in err
+    assert "b.m4a is skipped: .m4a needs ffmpeg; install the program ffmpeg" in err
+    assert "pip install 'pengi-plugin[m4a]'" in err
+    assert ".au is skipped: notes.txt\n" in err
+    monkeypatch.setattr(found, lambda: "ffmpeg")
+    assert find_files([tmp_path]) == [str(tmp_path / n) for n in ("a.wav", "b.m4a")]
+    assert "b.m4a" not in capsys.readouterr().err
+    for n in range(12):
+        (tmp_path / f"x{n:02}.txt").touch()
+    find_files([tmp_path])
+    assert "x07.txt, x08.txt, and 3 more\n" in capsys.readouterr().err
 
 
 def test_a_closed_pipe_ends_the_command_quietly(tmp_path):

@@ -296,7 +296,8 @@ def test_samples_that_are_not_finite_are_refused_with_the_files_name(tmp_path, v
 
 def test_a_file_that_is_no_audio_is_named(tmp_path):
     (tmp_path / "a.wav").write_text("no audio")
-    with pytest.raises(ValueError, match=r"a\.wav cannot be read as audio .*not AAC"):
+    message = r"a\.wav cannot be read as audio .*with ffmpeg, AAC"
+    with pytest.raises(ValueError, match=message):
         read_clip(tmp_path / "a.wav", 100, 100)
 
 

@@ -95,7 +95,7 @@ def test_lists_of_a_csv_manifest_are_those_of_a_json_one(tmp_path):
         '1,"Bark,Dog","it barks, twice| a dog ","loud, low"\n'
         "2,Rain,,\n"
     )
-    assert read_table(path) == [
+    assert list(read_table(path)) == [
         (
             "1",
             {
@@ -165,11 +165,11 @@ def test_what_is_wrong_with_a_file_is_told_with_its_line_or_row(
     path = tmp_path / ("m.json" if text[0] in "{[" else "m.csv")
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
-        read_table(path)
+        list(read_table(path))
 
 
 def test_a_file_that_is_not_utf_8_is_named(tmp_path):
     path = tmp_path / "m.csv"
     path.write_bytes("ID,caption\n1,naïve\n".encode("latin-1"))
     with pytest.raises(ValueError, match=r"m\.csv is not UTF-8 \(.* byte 15\)"):
-        read_table(path)
+        list(read_table(path))

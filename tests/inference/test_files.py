@@ -10,10 +10,11 @@ import pytest
 import soundfile
 import torch
 
+from pengi_plugin.data.audio import window_starts
 from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
 from pengi_plugin.decoders.sampling import PrefixSampler
-from pengi_plugin.inference import DESCRIBE_PROMPTS, AudioLanguageModel
+from pengi_plugin.inference import DESCRIBE_PROMPTS, AudioLanguageModel, summarize
 
 RATE = 8000
 
@@ -38,6 +39,55 @@ def test_a_last_window_that_adds_less_than_a_tenth_is_left_out(model, noise, tmp
     soundfile.write(path, noise(2.15)[: 2 * RATE + 800], RATE)
     found = model.generate_file(path, "what is it?", window="all")
     assert [(start, end) for start, end, _ in found] == [(0, 1), (1, 2), (1.1, 2.1)]
+
+
+def test_windows_that_overlap_hear_what_lies_there(model, noise, tmp_path):
+    wave = noise(2.6)
+    soundfile.write(tmp_path / "long.wav", wave, RATE, "FLOAT")
+    asked = {"prompt": "what is it?", "window": "all", "batch_size": 2}
+    found = model.generate_file(tmp_path / "long.wav", overlap=0.5, **asked)
+    starts = [0, 0.5, 1.0, 1.5, 1.6]
+    assert [start for start, *_ in found] == starts
+    for start, end, answer in found:
+        wav = torch.from_numpy(wave[round(start * RATE) : round(end * RATE)])[None]
+        (expected,), _ = model.generate_batch(wav, torch.ones(1), "what is it?")
+        assert answer == expected
+    for overlap in (-0.1, 1.0, float("nan"), float("inf"), 0.99999):
+        with pytest.raises(ValueError, match=f"1.0 s of a window; got {overlap}"):
+            model.generate_file(tmp_path / "long.wav", overlap=overlap, **asked)
+    with pytest.raises(ValueError, match="overlap needs window='all'"):
+        model.generate_file(tmp_path / "long.wav", overlap=0.5)
+
+
+def test_the_last_of_windows_that_overlap_is_no_near_copy():
+    for n_sample in range(100, 400):
+        for n_overlap in (0, 30, 95, 99):
+            starts = window_starts(n_sample, 100, n_overlap)
+            steps = np.diff(starts)
+            assert (steps[:-1] == 100 - n_overlap).all()
+            assert (steps >= min(10, 100 - n_overlap)).all()
+            assert n_sample - (starts[-1] + 100) < 10
+
+
+def test_wrong_options_of_windows_are_refused_at_once(model, record):
+    path = record("clip.wav")
+    for options, message in (
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"overlap": 2.0}, "overlap must be"),
+        ({"beam_sise": 2}, "No search has the options"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.answer_windows(path, **options)
+
+
+def test_a_summary_merges_times_that_touch_and_counts_windows():
+    answers = [(0, 2, "a"), (1, 3, "b"), (2, 4, "a"), (3, 5, "c"), (4, 6, "b")]
+    answers += [(5, 7, "b"), (6, 8, "a")]
+    assert summarize(answers) == [
+        ("a", 3, [(0, 4), (6, 8)]),
+        ("b", 3, [(1, 3), (4, 7)]),
+        ("c", 1, [(3, 5)]),
+    ]
 
 
 #: Answers about all windows of a recording; prints them and by how much the largest

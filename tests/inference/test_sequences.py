@@ -6,7 +6,7 @@ import soundfile
 import torch
 from hyperpyyaml import load_hyperpyyaml
 
-from pengi_plugin.inference import AudioLanguageModel
+from pengi_plugin.inference import DESCRIBE_PROMPTS, AudioLanguageModel
 from pengi_plugin.inference.sequences import encode_recording
 
 RATE, SECONDS = 16000, 2.55
@@ -113,6 +113,46 @@ def test_methods_for_many_files_hear_all_of_each(model, record, tmp_path):
     assert isinstance(found[0].error, FileNotFoundError)
     with pytest.raises(ValueError, match="No search has the options"):
         model.answer_files(paths, "what is it?", beam_sise=3)
+
+
+def test_every_method_hears_the_end_of_a_recording(model, record, monkeypatch):
+    path, heard = record(300, 2000), []
+    expected = encode_recording(model, path)[0]
+    encode = model.encode_embeddings
+
+    def listen(features, prompts):
+        heard.append(features[0])
+        return encode(features, prompts)
+
+    monkeypatch.setattr(model, "encode_embeddings", listen)
+    labels, asked = ["dog", "rain"], {"max_new_tokens": 2}
+    n_prompt = len(DESCRIBE_PROMPTS)
+    for call, n in (
+        (lambda: model.describe_file(path, **asked), n_prompt),
+        (lambda: list(model.describe_files([path, path], **asked)), 2 * n_prompt),
+        (lambda: model.classify_file(path, labels), 1),
+        (lambda: model.classify_file(path, labels, method="likelihood"), 1),
+        (lambda: model.ranked_file(path, "what is it?", n_best=2), 1),
+        (lambda: model.sample_file(path, "what is it?", n_samples=2, **asked), 1),
+        (lambda: model.generate_files([path], "what is it?", **asked), 1),
+    ):
+        heard.clear()
+        call()
+        assert len(heard) == n
+        for features in heard:
+            torch.testing.assert_close(features, expected)
+
+
+def test_of_a_recording_beyond_the_limit_every_method_hears_the_first_window(
+    model, record, monkeypatch, caplog
+):
+    path, first = record(300, 900, 2000), record(300)
+    asked = {"n_best": 2}
+    expected = model.ranked_file(first, "what is it?", **asked)
+    monkeypatch.setattr(model.hparams, "max_windows", 2)
+    found = model.ranked_file(path, "what is it?", **asked)
+    assert [text for text, _ in found] == [text for text, _ in expected]
+    assert "The answer is about the first" in caplog.text
 
 
 def test_a_transcription_hears_the_end_of_a_recording(model, record, monkeypatch):

@@ -161,6 +161,27 @@ def test_a_score_stands_beside_the_published_one_with_its_prompt(command, tmp_pa
     assert table(tmp_path)[0] == line
 
 
+@pytest.mark.parametrize("flags", [[], ["--trust"]])
+def test_a_folder_with_a_class_of_its_own_is_loaded_where_it_is_trusted(
+    recipe, command, tiny_folder, tmp_path, monkeypatch, flags
+):
+    # As the fixtures left it, the recipe loads a double: here it loads a folder.
+    monkeypatch.undo()
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    (tmp_path / "benchmark.yaml").write_text(HPARAMS.format(folder=tmp_path))
+    with open(folder / "hyperparams.yaml", "a") as file:
+        file.write("own: !new:collections.OrderedDict\n")
+    hparams = str(tmp_path / "benchmark.yaml")
+    words = [hparams, f"--model={folder}", "--tasks", "absent", "--device=cpu"]
+    if not flags:
+        with pytest.raises(ValueError, match=r"collections\.OrderedDict"):
+            recipe.main(words)
+        return
+    (line,) = recipe.main([*words, *flags])
+    assert "is absent" in line["note"]
+
+
 def test_captions_of_one_clip_are_its_references(command):
     rouge, spice = command("captions")
     assert rouge["n"] == 4
@@ -211,7 +232,7 @@ def test_the_precision_asked_for_is_the_models_and_asks_again(
 ):
     given = []
 
-    def from_hparams(source, run_opts):
+    def from_hparams(source, trust, run_opts):
         given.append(run_opts)
         return model
 

@@ -33,6 +33,8 @@ def test_a_trained_clap_tells_high_from_low_tones_it_has_not_heard(trained, tone
     scores = {(line["group"], line["metric"]): line["score"] for line in table}
     assert scores["captions, text to audio", "R@1"] == 1.0
     assert scores["captions, audio to text", "R@1"] == 1.0
+    assert all("commonest" not in line for line in table)  # it gives no answers
+    assert all(line["shuffled"] < 1.0 for line in table if line["metric"] == "R@1")
     model = AudioTextModel.from_hparams(source=str(folder / "model"))
     for number, height in enumerate(["low", "high"] * 4):
         path = tones / f"test_{number}.wav"

@@ -14,10 +14,10 @@ from pengi_plugin.protocols.exact_match import exact_match
 from pengi_plugin.protocols.session import Session
 from pengi_plugin.protocols.task_scores import score_tasks
 from pengi_plugin.training.run import (
+    RowsWithTexts,
     claim,
     settings_of,
     settle_precision,
-    with_texts,
 )
 from pengi_plugin.training.run import test_items as items_of
 
@@ -122,7 +122,7 @@ def test_rows_get_their_texts_and_references_as_a_list():
         "a/4": {"task": "bird", "name": "wren"},
     }
     bird = {"prompt": "which bird?", "answer": "a {name}"}
-    found = with_texts({"tasks": {"bird": bird}}, rows)
+    found = list(RowsWithTexts({"tasks": {"bird": bird}}, rows))
     assert [row["references"] for row in found] == [
         ["rain"],
         ["rain", "wet"],
@@ -164,7 +164,7 @@ def test_captions_of_one_clip_are_one_item_that_is_searched_once(tmp_path):
         session,
         asked,
         {"default": {"protocol": exact_match}},
-        with_texts({"tasks": {}}, rows),
+        RowsWithTexts({"tasks": {}}, rows),
         controls={},
     )
     assert sorted(model.searched) == ["1.wav", "2.wav"]
