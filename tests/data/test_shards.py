@@ -357,7 +357,7 @@ def test_a_test_clip_is_known_whether_it_is_named_in_a_shard_or_as_a_file(
         held_out = HeldOut()
         held_out.add([test["birds/7_a"]], "test")
         found = {[*train][place] for place in find_overlaps(train, held_out)}
-            assert found == {"birds/7_a", "birds/7_b"}
+        assert found == {"birds/7_a", "birds/7_b"}
 
 
 def test_the_bytes_of_a_clip_are_those_of_its_file(copy):
