@@ -13,7 +13,7 @@ import pytest
 FOUND_OTHERWISE = {"pretty-midi", "tensorboard"}
 
 #: Module -> distribution, of optional ones, which need not be installed here.
-NAMES = ("pycocoevalcap", "matplotlib", "peft")
+NAMES = ("pycocoevalcap", "matplotlib", "peft", "fsspec")
 OPTIONAL = {name: name for name in NAMES} | {"imageio_ffmpeg": "imageio-ffmpeg"}
 
 

@@ -1,9 +1,10 @@
-"""A manifest, or lines of paths, in; the paths of recordings out, each once."""
+"""A manifest, lines of paths, or shards in; the paths of recordings out, each once."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
-from pengi_plugin.data.manifest import recorded_root, resolve
+from pengi_plugin.data.manifest import AUDIO_SUFFIXES, recorded_root, resolve
+from pengi_plugin.data.shards import members_of
 from pengi_plugin.data.table import read_table
 
 
@@ -49,3 +50,44 @@ def of_manifest(path: str | Path) -> list[str]:
             )
         paths[resolve(wav, path.parent, data_root)] = None
     return list(paths)
+
+
+def shards_of(folder: str | Path) -> list[str]:
+    """Return the tars of a folder and its subfolders, sorted."""
+    return sorted(str(path) for path in Path(folder).rglob("*.tar") if path.is_file())
+
+
+def of_shards(shards: Iterable[str | Path]) -> list[str]:
+    """Return references to the recordings in tars: those of ``pengi shard``, or any.
+
+    Arguments
+    ---------
+    shards : list of str
+        Uncompressed tars. Where one has no index, the members whose names end as
+        those of audio files do are its recordings.
+
+    Returns
+    -------
+    references : list of str
+        See ``data.shards``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a tar is not there.
+    ValueError
+        If one is none, is damaged, or there is no recording in any.
+    """
+    shards = list(shards)
+    found = [
+        member
+        for shard in shards
+        for member in members_of(shard)
+        if member.lower().endswith(AUDIO_SUFFIXES)
+    ]
+    if not found:
+        raise ValueError(
+            f"There is no recording in {', '.join(map(str, shards))} "
+            f"({', '.join(AUDIO_SUFFIXES)})."
+        )
+    return found

@@ -10,7 +10,7 @@ import os
 import sys
 
 from pengi_plugin.commands.ask import SEARCH
-from pengi_plugin.commands.files import files_of_folder
+from pengi_plugin.commands.files import files_of_folder, has_audio
 from pengi_plugin.commands.model import add_trust, find_model
 
 
@@ -19,8 +19,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument("model", help="folder, or hub:owner/name")
     command.add_argument(
         "input",
-        help="a folder, a manifest (.json or .csv), a file with a path on each line, "
-        "or - for such a list on standard input",
+        help="a folder of audio files or of shards, a shard (.tar), a manifest (.json "
+        "or .csv), a file with a path on each line, or - for such a list on standard "
+        "input",
     )
     command.add_argument(
         "output", help="folder of the answers; made if it is not there"
@@ -101,24 +102,30 @@ def run(args: argparse.Namespace) -> int:
 
 
 def recordings_of(source: str) -> list[str]:
-    """Return the recordings of a folder, a manifest, a list, or standard input (-).
+    """Return the recordings of a folder, a shard, a manifest, a list, or standard
+    input (-). Of a folder with audio files, its tars are no part.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file or folder.
     """
-    from pengi_plugin.annotation.inputs import listed, of_manifest
+    from pengi_plugin.annotation.inputs import listed, of_manifest, of_shards, shards_of
 
     if source == "-":
         sys.stdin.reconfigure(errors="surrogateescape")  # a name that is no UTF-8
         return listed(sys.stdin)
     path = os.path.expanduser(source)
     if os.path.isdir(path):
+        shards = shards_of(path)
+        if shards and not has_audio(path):
+            return of_shards(shards)
         return files_of_folder(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"There is no file or folder {source}.")
     if path.endswith((".json", ".csv")):
         return of_manifest(path)
+    if path.endswith(".tar"):
+        return of_shards([path])
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         return listed(file)

@@ -78,6 +78,12 @@ def find_files(arguments: Iterable[str]) -> list[str]:
     return files
 
 
+def has_audio(folder: str) -> bool:
+    """Tell whether there is an audio file in a folder or its subfolders."""
+    found = Path(folder).rglob("*")
+    return any(path.suffix.lower() in AUDIO_SUFFIXES for path in found)
+
+
 def files_of_folder(folder: str) -> list[str]:
     """Return the audio files of a folder and its subfolders, sorted.
 

@@ -2,12 +2,13 @@
 
 This is the one reader of training, inference and evaluation. A ``Recording`` is a
 file seen as one waveform at the model's rate, of which any part can be read; a clip,
-a window and the whole are such parts, so that all of them hold the same samples.
-Nothing here is random.
+a window and the whole are such parts, so that all of them hold the same samples. The
+file may be a clip in a shard (see ``data.shards``). Nothing here is random.
 """
 
 import logging
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -19,10 +20,12 @@ from torch import Tensor
 
 from pengi_plugin.data.ffmpeg import FfmpegFile, ffmpeg_format
 from pengi_plugin.data.resample import make_resampler
+from pengi_plugin.data.shards import MemberFile, is_member, member_state, open_member
 
 logger = logging.getLogger(__name__)
 
-#: What can be opened: a path, or a file object whose position can be set.
+#: What can be opened: a path, a reference to a clip in a shard, or a file object whose
+#: position can be set.
 AudioSource = str | os.PathLike | BinaryIO
 
 #: Input samples that are read at a time where all of a file is read.
@@ -121,6 +124,35 @@ def window_starts(n_sample: int, n_window: int, n_overlap: int = 0) -> list[int]
     return [*starts, last]
 
 
+def file_state(path: str | os.PathLike) -> list[int] | None:
+    """Return an audio file's size and time of change; None if it is missing or empty.
+
+    Raises
+    ------
+    ValueError
+        If it is a clip in a shard, and the shard is damaged.
+    """
+    if is_member(path):
+        return member_state(path)
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    is_there = stat.S_ISREG(found.st_mode) and found.st_size
+    return [found.st_size, found.st_mtime_ns] if is_there else None
+
+
+def open_audio(path: str | os.PathLike) -> BinaryIO:
+    """Open an audio file or a clip in a shard, to read its bytes.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it is not there.
+    """
+    return open_member(path) if is_member(path) else open(path, "rb")
+
+
 class NotFiniteError(ValueError):
     """An audio file has samples that are NaN or infinite."""
 
@@ -137,9 +169,10 @@ class Recording:
     ---------
     source : str, Path or file object
         The file, of any format that soundfile reads: WAV, FLAC, OGG, MP3 and more; or
-        of those of ``data.ffmpeg``: M4A, AAC and more, where ffmpeg is installed.
+        of those of ``data.ffmpeg``: M4A, AAC and more, where ffmpeg is installed; or
+        a reference to a clip in a shard.
     sample_rate : int
-        Of the waveform, in Hz.
+        Of the waveform, in Hz; None for the file's own rate.
     name : str
         What messages call the file; by default its path.
 
@@ -160,12 +193,15 @@ class Recording:
     (16000, torch.Size([1000]))
     """
 
-    def __init__(self, source: AudioSource, sample_rate: int, name: str | None = None):
+    def __init__(
+        self, source: AudioSource, sample_rate: int | None, name: str | None = None
+    ):
+        self.name = name or str(source)
+        if is_member(source):
+            source = open_member(source)
         is_path = isinstance(source, str | os.PathLike)
         if is_path and not Path(source).is_file():
             raise FileNotFoundError(f"There is no file {source}.")
-        self.name = name or str(source)
-        self.sample_rate = sample_rate
         self._source = str(source) if is_path else source
         self._n_frame: int | None = None
         self._open()
@@ -176,14 +212,16 @@ class Recording:
                 f"{self.name} has a sampling rate of {self.rate} Hz; the highest that "
                 f"is read is {MAX_RATE} Hz. Its header may be damaged."
             )
-        self._resampler = make_resampler(self.rate, sample_rate)
+        self.sample_rate = sample_rate or self.rate
+        self._resampler = make_resampler(self.rate, self.sample_rate)
 
     def _open(self) -> None:
         if not isinstance(self._source, str):
             self._source.seek(0)  # an opened file object may be anywhere
         try:
-            self._file = _SequentialFile(self._source)
+            self._file = SequentialFile(self._source)
         except (soundfile.LibsndfileError, TypeError) as error:
+            self._check_bytes()
             if ffmpeg_format(self._head()) is None:
                 raise self._unreadable(error) from error
             self._file = FfmpegFile(self._source, self.name)
@@ -274,7 +312,9 @@ class Recording:
                 self._file.read(n_preroll, dtype="float32")
             frames = self._file.read(n_frame, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
+            self._check_bytes()
             raise self._unreadable(error) from error
+        self._check_bytes()
         self._next_frame = start + len(frames)
         wav = mix_to_mono(torch.from_numpy(frames)[None])[0].numpy()
         is_finite = np.isfinite(wav)
@@ -296,10 +336,12 @@ class Recording:
                 self._file.seek(declared - 1)
                 if len(self._file.read(1)):
                     return declared
+                self._check_bytes()
             self._file.seek(0)
             counted = 0
             while n_read := len(self._file.read(BLOCK, dtype="float32")):
                 counted += n_read
+            self._check_bytes()
         except soundfile.LibsndfileError as error:
             raise self._unreadable(error) from error
         finally:
@@ -312,6 +354,12 @@ class Recording:
             )
         return counted
 
+    def _check_bytes(self) -> None:
+        """Raise ValueError if bytes of a clip in a shard could not be read."""
+        if isinstance(self._source, MemberFile) and self._source.failure:
+            failure = self._source.failure
+            raise ValueError(f"{self.name} cannot be read: {failure}") from failure
+
     def _unreadable(self, error: Exception) -> ValueError:
         reason = getattr(error, "error_string", str(error))
         return ValueError(
@@ -321,7 +369,7 @@ class Recording:
         )
 
 
-class _SequentialFile(soundfile.SoundFile):
+class SequentialFile(soundfile.SoundFile):
     """An audio file that is read on from where it is.
 
     After every read of a seekable file, soundfile seeks to the position that the file

@@ -11,7 +11,13 @@ from typing import NamedTuple
 import soundfile
 from tqdm import tqdm
 
-from pengi_plugin.data.audio import BLOCK, NotFiniteError, Recording
+from pengi_plugin.data.audio import (
+    BLOCK,
+    NotFiniteError,
+    Recording,
+    file_state,
+    open_audio,
+)
 from pengi_plugin.data.manifest import (
     SPLITS,
     Fault,
@@ -29,6 +35,7 @@ from pengi_plugin.data.overlap import (
     read_held_out,
 )
 from pengi_plugin.data.separators import undeclared_labels
+from pengi_plugin.data.shards import AGAIN, expected_digest, is_member
 from pengi_plugin.tasks import TASKS, Template, apply
 
 #: Kind of fault -> what it is a share of, in the order of the summary.
@@ -43,6 +50,7 @@ KINDS = {
     "empty": "files",
     "not readable": "files",
     "truncated": "files",
+    "altered": "files",
     "NaN": "files",
     "silent": "files",
     "too short": "files",
@@ -336,12 +344,14 @@ def check_recording(path: str | Path, lengths: Lengths = LENGTHS) -> Heard:
     try:
         declared, reason = check_audio(path)
         digest = digest_of(path)
+        if digest and (alteration := altered(path, digest)):
+            return Heard([fault("altered", alteration)], None, digest)
         if reason:
             kind = next(REASONS[key] for key in REASONS if reason.startswith(key))
             return Heard([fault(kind, reason)], None, digest)
-        rate = soundfile.info(path).samplerate
         peak, n_frame = 0.0, 0
-        with Recording(path, rate) as recording:
+        with Recording(path, None) as recording:
+            rate = recording.rate
             while len(wav := recording.read(n_frame, BLOCK)):
                 peak, n_frame = max(peak, float(wav.abs().max())), n_frame + len(wav)
     except NotFiniteError as error:
@@ -366,14 +376,22 @@ def check_recording(path: str | Path, lengths: Lengths = LENGTHS) -> Heard:
 
 
 def digest_of(path: str | Path) -> str | None:
-    """Return a digest of a file's bytes; None for no file and an empty one."""
-    if not os.path.isfile(path) or not os.path.getsize(path):
+    """Return the SHA-256 of a file's bytes; None for no file and an empty one."""
+    if not file_state(path):
         return None
-    found = hashlib.blake2b()
-    with open(path, "rb") as file:
+    found = hashlib.sha256()
+    with open_audio(path) as file:
         while block := file.read(BLOCK):
             found.update(block)
     return found.hexdigest()
+
+
+def altered(path: str, digest: str) -> str:
+    """Tell whether a clip in a shard is not what was stored; empty if it is."""
+    expected = expected_digest(path) if is_member(path) else ""
+    if expected in ("", digest):
+        return ""
+    return f"its SHA-256 is {digest}, the shard's index says {expected}. {AGAIN}"
 
 
 def duration_faults(rows: Iterable[Mapping], heard: Mapping[str, Heard]) -> list[Fault]:

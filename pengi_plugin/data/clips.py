@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from pengi_plugin.data.manifest import Rows
+from pengi_plugin.data.manifest import Rows, original_of
 from pengi_plugin.tasks import Template, apply
 
 
@@ -55,7 +55,8 @@ class Clips:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: int) -> dict:
-        """Return ``id``, ``wav_path``, ``corpus`` and ``rows``: a pair of each row."""
+        """Return ``id``, ``wav_path``, ``original``, ``corpus`` and ``rows``, a pair of
+        each row."""
         begin, end = self.starts[index : index + 2]
         items = [
             self.rows.item_at(position) for position in range(int(begin), int(end))
@@ -69,12 +70,16 @@ class Clips:
         rows = [self.pair(row_id, row) for row_id, row in items]
         return {
             **{"id": f"{corpus}: {wav}", "wav_path": wav},
-            **{"rows": rows, "corpus": corpus},
+            **{"original": original_of(items[0][1]), "rows": rows, "corpus": corpus},
         }
 
     def path(self, index: int) -> str:
         """Return the audio file of a clip."""
         return str(self.rows.at(self.starts[index])["wav"])
+
+    def original(self, index: int) -> str:
+        """Return the path that a clip had before it was stored in a shard."""
+        return original_of(self.rows.at(self.starts[index]))
 
     def paths(self) -> Iterator[str]:
         """Yield the audio file of every clip."""

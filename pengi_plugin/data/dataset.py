@@ -112,7 +112,7 @@ class ClipDataset(DynamicItemDataset):
         clips = Clips(rows, templates)
         # SpeechBrain copies the keys of a dict. Here the data are a sequence, and an
         # item's key is its index.
-        one = dict.fromkeys(("wav_path", "rows", "corpus"))
+        one = dict.fromkeys(("wav_path", "original", "rows", "corpus"))
         super().__init__({0: one}, output_keys=["id", "wav", "pairs"])
         self.data, self.data_ids = clips, range(len(clips))
         self.sample_rate = sample_rate
@@ -128,9 +128,11 @@ class ClipDataset(DynamicItemDataset):
         self.max_unreadable_share = max_unreadable_share
         # Shared with the worker processes of a DataLoader.
         self._unreadable = torch.zeros(len(self), dtype=torch.bool).share_memory_()
-        self.add_dynamic_item(self._read, takes="wav_path", provides="wav")
         self.add_dynamic_item(
-            self._sample, takes=["wav_path", "rows"], provides="pairs"
+            self._read, takes=["wav_path", "original"], provides="wav"
+        )
+        self.add_dynamic_item(
+            self._sample, takes=["original", "rows"], provides="pairs"
         )
         if absent is None:
             self.check_rows()
@@ -183,7 +185,7 @@ class ClipDataset(DynamicItemDataset):
         """Yield items of the same corpus, the same ones in any process and run."""
         others = np.flatnonzero(self.data.corpus == self.data.corpus[index])
         others = others[others != index]
-        generator = self._random("replacement", self._path(index))
+        generator = self._random("replacement", self.data.original(index))
         n_tried = min(N_REPLACEMENT, len(others))
         for place in generator.sample(range(len(others)), n_tried):
             yield int(others[place])
@@ -267,24 +269,24 @@ class ClipDataset(DynamicItemDataset):
                     f"{pair['answer'][:80]!r}... Shorten it."
                 )
 
-    def _random(self, purpose: str, path: str) -> random.Random:
-        return random.Random(f"{self.seed} {self.epoch} {purpose} {path}")
+    def _random(self, purpose: str, original: str) -> random.Random:
+        return random.Random(f"{self.seed} {self.epoch} {purpose} {original}")
 
-    def _read(self, path: str) -> Tensor:
-        offset = self._random("crop", path).random() if self.random_crop else 0.0
+    def _read(self, path: str, original: str) -> Tensor:
+        offset = self._random("crop", original).random() if self.random_crop else 0.0
         try:
             return read_clip(path, self.sample_rate, self.n_sample, offset)
         except (OSError, ValueError) as error:
             raise UnreadableAudioError(path) from error
 
-    def _sample(self, path: str, rows: list[dict]) -> list[dict]:
+    def _sample(self, original: str, rows: list[dict]) -> list[dict]:
         if self.pairs_per_clip is not None:
-            rows = self._sample_rows(path, rows)
+            rows = self._sample_rows(original, rows)
         return [{**row, "answer_ids": self.answer_ids(row["answer"])} for row in rows]
 
-    def _sample_rows(self, path: str, rows: list[dict]) -> list[dict]:
+    def _sample_rows(self, original: str, rows: list[dict]) -> list[dict]:
         """Sample without replacement by weight (Efraimidis and Spirakis, 2006)."""
-        generator = self._random("rows", path)
+        generator = self._random("rows", original)
         keys = [
             generator.random() ** (1 / self.task_weights.get(row["task"], 1.0))
             for row in rows

@@ -24,6 +24,7 @@ from pengi_plugin.data.manifest import (
     Rows,
     as_rows,
     manifest_path,
+    original_of,
     read_manifest,
 )
 
@@ -80,14 +81,14 @@ class HeldOut:
     def add(self, rows: Iterable[Mapping], name: str) -> None:
         """Add the clips of a test set: ``wav``, ``duration`` and ``source``."""
         for row in rows:
-            self._files[real_path(row["wav"])].add(name)
+            self._files[real_path(original_of(row))].add(name)
             for source in read_sources(row.get("source") or ""):
                 clip = source.start, row["duration"], name
                 self._clips[source.recording].add(clip)
 
     def names_of(self, row: Mapping) -> set[str]:
         """Return the names of the test sets that a row shares a recording with."""
-        names = set(self._files.get(real_path(row["wav"]), ()))
+        names = set(self._files.get(real_path(original_of(row)), ()))
         for recording, start in read_sources(row.get("source") or ""):
             end = None if start is None else start + row["duration"]
             for other, seconds, name in self._clips.get(recording, ()):
@@ -137,7 +138,7 @@ def find_overlaps(
 
 def _clips_of(rows: Mapping[str, Mapping], what: str) -> Iterator[dict]:
     """Yield what overlaps depend on of each row, with a progress bar for many."""
-    columns = ("wav", "duration", "source")
+    columns = ("wav", "duration", "source", "original")
     bar = tqdm(
         as_rows(rows).cells(*columns), what, len(rows), leave=False, unit="row", delay=5
     )

@@ -19,6 +19,7 @@ from pengi_plugin.data.audio import (
     read_recording,
     repeat_or_trim,
 )
+from pengi_plugin.data.shards import is_member
 from pengi_plugin.precision import choose_precision
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, open_folder
 from pengi_plugin.pretrained.trust import unbuildable
@@ -194,7 +195,12 @@ class RecordingModel(Pretrained):
 
     @staticmethod
     def local_path(path, savedir=None) -> str:
-        """Return a recording's path, fetched if it is on the web or the hub."""
+        """Return a recording's path, fetched if it is on the web or the hub.
+
+        A reference to a clip in a shard is returned as it is.
+        """
+        if is_member(path):
+            return str(path)
         location = locate(path, "https://...", "owner/name/file")
         if location.path is not None:
             return str(location.path)

@@ -18,6 +18,7 @@ from pengi_plugin.data.manifest import (
     concatenate,
     keep_manifests,
     manifest_path,
+    original_of,
     read_manifest,
     read_record,
 )
@@ -441,9 +442,8 @@ def hold_out_valid(rows: dict[str, dict], share: float) -> None:
 
 def _named(rows: Rows) -> Iterator[dict]:
     """Yield what names the recording of each row."""
-    return (
-        {"wav": wav, "source": source} for wav, source in rows.cells("wav", "source")
-    )
+    names = ("wav", "source", "original")
+    return (dict(zip(names, cells, strict=True)) for cells in rows.cells(*names))
 
 
 def recordings_of(row: Mapping) -> list[str]:
@@ -455,7 +455,9 @@ def recordings_of(row: Mapping) -> list[str]:
     (['youtube:ab'], ['a.wav'])
     """
     sources = read_sources(row.get("source") or "")
-    return [source.recording for source in sources] or [os.path.basename(row["wav"])]
+    return [source.recording for source in sources] or [
+        os.path.basename(original_of(row))
+    ]
 
 
 def first_recordings(rows: Iterable[Mapping]) -> dict[str, str]:

@@ -7,7 +7,6 @@ Recipes call ``train``, or its steps in turn: ``load``, ``prepare``, ``fit``,
 import atexit
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from torch import distributed
 
 from pengi_plugin.conversion.clap import load_clap
 from pengi_plugin.conversion.clap_model import load_clap_model
+from pengi_plugin.data.audio import file_state
 from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset, make_sampler
 from pengi_plugin.data.manifest import (
@@ -505,7 +505,7 @@ def rows_with_files(rows: Rows) -> Rows:
 
     Files that go while a run trains must not keep it from going on.
     """
-    is_there = np.array([os.path.isfile(wav) for (wav,) in rows.cells("wav")], bool)
+    is_there = np.array([bool(file_state(w)) for (w,) in rows.cells("wav")], bool)
     gone = list(dict.fromkeys(wav for (wav,) in rows.select(~is_there).cells("wav")))
     if gone:
         logger.warning(

@@ -14,13 +14,13 @@ millions opens at once and is shared by all processes. Such a file belongs to us
 ``data.manifest.arrow``.
 """
 
+from pengi_plugin.data.audio import file_state
 from pengi_plugin.data.manifest.arrow import number_of, open_arrow, raw
 from pengi_plugin.data.manifest.audio_files import (
     AUDIO_SUFFIXES,
     audio_files,
     check_audio,
     check_files,
-    file_state,
 )
 from pengi_plugin.data.manifest.form import (
     DATA_ROOT,
@@ -28,6 +28,7 @@ from pengi_plugin.data.manifest.form import (
     SPLITS,
     Fault,
     manifest_path,
+    original_of,
     resolve,
 )
 from pengi_plugin.data.manifest.prepared import (
@@ -64,6 +65,7 @@ __all__ = [
     "manifest_path",
     "number_of",
     "open_arrow",
+    "original_of",
     "raw",
     "read_manifest",
     "read_record",

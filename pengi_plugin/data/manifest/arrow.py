@@ -35,7 +35,7 @@ from pengi_plugin.storage.atomic import new_file
 logger = logging.getLogger(__name__)
 
 #: Changed with the columns or what they mean, so that older files are made again.
-VERSION = 1
+VERSION = 2
 
 COLUMNS = (
     ("ID", pa.binary()),
@@ -43,6 +43,7 @@ COLUMNS = (
     ("duration", pa.float64()),
     ("task", pa.binary()),
     ("source", pa.binary()),
+    ("original", pa.binary()),
     ("fields", pa.binary()),
     ("fault", pa.binary()),
     ("clip", pa.uint64()),
@@ -53,7 +54,7 @@ COLUMNS = (
 PLACES = {name: place for place, (name, _) in enumerate(COLUMNS)}
 
 #: Fields of a row that are columns; texts but for the duration.
-TYPED = ("wav", "duration", "task", "source")
+TYPED = ("wav", "duration", "task", "source", "original")
 
 #: Rows that are in memory while they are written or read one after another.
 N_BATCH = 16_384
@@ -340,7 +341,7 @@ def cells_of(name: bytes, row: Mapping) -> dict[str, object]:
     fault = fault_of(row)
     cells: dict[str, object] = {"ID": name, "fault": raw(fault) if fault else None}
     rest = dict(row)
-    for field in ("wav", "task", "source"):
+    for field in ("wav", "task", "source", "original"):
         is_text = isinstance(row.get(field), str)
         cells[field] = raw(rest.pop(field)) if is_text else None
     cells["duration"] = None

@@ -8,7 +8,8 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
-from pengi_plugin.data.audio import MAX_LENGTH, Recording
+from pengi_plugin.data.audio import MAX_LENGTH, Recording, file_state, open_audio
+from pengi_plugin.data.shards import is_member
 
 #: Endings of files that count as audio when a folder is searched.
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aiff", ".au")
@@ -42,13 +43,12 @@ def check_audio(path: str | Path, seconds: float | None = None) -> tuple[float, 
     >>> check_audio("no such file.wav")
     (0.0, 'missing')
     """
-    path = Path(path)
-    if not path.is_file():
-        return 0.0, "missing"
-    if path.stat().st_size == 0:
-        return 0.0, "empty file"
+    path = str(path)
     try:
-        with soundfile.SoundFile(str(path)) as file:
+        if not file_state(path):
+            return 0.0, "empty file" if os.path.isfile(path) else "missing"
+        source = open_audio(path) if is_member(path) else path
+        with soundfile.SoundFile(source) as file:
             n_frame, rate = file.frames, file.samplerate
             if n_frame < MAX_LENGTH and _is_cut_off(path, file):
                 return 0.0, f"truncated after {n_frame / rate:.2f} s"
@@ -56,11 +56,11 @@ def check_audio(path: str | Path, seconds: float | None = None) -> tuple[float, 
             with Recording(path, rate) as recording:
                 n_frame = recording.n_sample
     except soundfile.LibsndfileError as error:
-        with path.open("rb") as stream:
+        with open_audio(path) as stream:
             if stream.read(len(LFS_POINTER)) == LFS_POINTER:
                 return 0.0, "a Git LFS pointer instead of the file: run git lfs pull"
         return 0.0, f"not readable: {error.error_string}"
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         return 0.0, f"not readable: {error}"
     if n_frame == 0:
         return 0.0, "holds no samples"
@@ -70,14 +70,15 @@ def check_audio(path: str | Path, seconds: float | None = None) -> tuple[float, 
     return duration, ""
 
 
-def _is_cut_off(path: Path, file: soundfile.SoundFile) -> bool:
+def _is_cut_off(path: str, file: soundfile.SoundFile) -> bool:
     if file.format == "OGG":
         return not _ends_ogg_stream(path)
     if file.format in ("WAV", "WAVEX"):
-        with path.open("rb") as stream:
+        with open_audio(path) as stream:
             declared = int.from_bytes(stream.read(8)[4:], "little") + 8
+            n_byte = stream.seek(0, os.SEEK_END)
         # 0xFFFFFFFF and 0 stand for a length unknown when writing began.
-        if declared not in (0xFFFFFFFF + 8, 8) and path.stat().st_size < declared - 1:
+        if declared not in (0xFFFFFFFF + 8, 8) and n_byte < declared - 1:
             return True
     if file.format in SEEKABLE and file.frames:
         file.seek(file.frames - 1)
@@ -85,11 +86,12 @@ def _is_cut_off(path: Path, file: soundfile.SoundFile) -> bool:
     return False
 
 
-def _ends_ogg_stream(path: Path) -> bool:
+def _ends_ogg_stream(path: str) -> bool:
     """Tell whether the last page of an Ogg file says that it is the last, and is
     whole (RFC 3533: byte 5 holds the flags, 26 the number of segments)."""
-    with path.open("rb") as stream:
-        stream.seek(max(path.stat().st_size - 131072, 0))  # a page has 65307 at most
+    with open_audio(path) as stream:
+        n_byte = stream.seek(0, os.SEEK_END)
+        stream.seek(max(n_byte - 131072, 0))  # a page has 65307 at most
         tail = stream.read()
     page = tail[max(tail.rfind(b"OggS"), 0) :]
     if len(page) < 27 or not page[5] & 4:
@@ -138,12 +140,3 @@ def audio_files(folder: str | Path) -> str:
     ):
         found.update(name.encode(errors="surrogateescape") + b"\0")
     return found.hexdigest()[:16]
-
-
-def file_state(path: str | Path) -> list[int] | None:
-    """Return a file's size and time of change; None if it is missing or empty."""
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return [found.st_size, found.st_mtime_ns] if found.st_size else None

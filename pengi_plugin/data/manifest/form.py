@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from pengi_plugin.data.shards import is_url
+
 SPLITS = ("train", "valid", "test")
 
 #: What every row must have, besides its task's fields.
@@ -62,17 +64,32 @@ class Fault(NamedTuple):
 
 
 def resolve(wav: str, folder: str | Path, data_root: str | Path) -> str:
-    """Return the path of an audio file that a manifest names.
+    """Return the path of an audio file that a manifest names; a URL is one itself.
 
     Example
     -------
     >>> [resolve(wav, "m", "/data") for wav in ("{data_root}/{a}.wav", "$b.wav")]
     ['/data/{a}.wav', 'm/$b.wav']
     """
+    if is_url(wav):
+        return wav
     for name in DATA_ROOT:
         if wav.startswith(name):
             return os.path.join(data_root, wav.removeprefix(name).lstrip("/\\"))
     return os.path.join(folder, wav)
+
+
+def original_of(row: Mapping) -> str:
+    """Return the path that a row's clip has, or had before ``pengi shard`` stored it.
+
+    It tells which rows are of the same clip, whether they name a file or a shard.
+
+    Example
+    -------
+    >>> original_of({"wav": "/s/a.tar::0_x.wav", "original": "/data/x.wav"})
+    '/data/x.wav'
+    """
+    return str(row.get("original") or row["wav"])
 
 
 def placed(wav: str) -> str:

@@ -59,10 +59,10 @@ class Part:
             return text(wav)
         return resolve(text(wav), self.folder, self.data_root)
 
-    def row_of(self, name, wav, duration, task, source, fields) -> dict:
+    def row_of(self, name, wav, duration, task, source, original, fields) -> dict:
         """Return a row of what is read of it; see ``READ``."""
         row = {"wav": None if wav is None else self.path_of(wav), "duration": duration}
-        row |= {"task": text(task), "source": text(source)}
+        row |= {"task": text(task), "source": text(source), "original": text(original)}
         row = {key: value for key, value in row.items() if value is not None}
         row |= json.loads(fields)
         if self.corpus is not None:
