@@ -7,6 +7,7 @@ progress, and logs per task.
 import logging
 import math
 import re
+from contextlib import AbstractContextManager, nullcontext
 
 import speechbrain as sb
 import torch
@@ -17,7 +18,16 @@ from torch.nn.utils import clip_grad_norm_
 
 from pengi_plugin.data.dataset import ClipDataset
 from pengi_plugin.training.adaptation import parameter_groups
+from pengi_plugin.training.compilation import compile_parts
+from pengi_plugin.training.processes import (
+    count_processes,
+    gather,
+    gather_shares,
+    rank,
+    share_of_batches,
+)
 from pengi_plugin.training.sums import EpochSums, merge
+from pengi_plugin.training.updates import Updates
 
 logger = logging.getLogger(__name__)
 
@@ -37,27 +47,33 @@ class TrainingBrain(sb.Brain):
     """Train and validate a model on ``ClipDataset``.
 
     A subclass has ``compute_forward``, ``compute_objectives``, which notes losses in
-    ``sums``, and ``check``. ``hparams`` holds ``model`` (a model YAML), ``seed``,
+    ``sums`` and averages them with ``mean_over_update``, ``sizes`` and ``check``.
+    ``hparams`` holds ``model`` (a model YAML), ``seed``,
     ``epoch_counter``, ``train_logger``, ``tensorboard_logger`` and ``lr_annealing`` (a
     schedule over all updates, with ``calculate_lr(update)``, counted from 1), and
     perhaps ``lr_factors`` (see ``pengi_plugin.training.adaptation``). Batches are
     ``pengi_plugin.data.batch.PairBatch``. Set ``train_set`` to the data set whose
-    samples depend on the epoch, ``sample_batch`` to the batch whose ``sample_answers``
-    are logged after every epoch (None for none), ``progress`` to a
-    ``pengi_plugin.training.progress.Progress`` (None: nothing is told).
+    samples depend on the epoch, ``valid_set`` to the other one, ``sample_batch`` to
+    this process's share of the clips whose ``sample_answers`` are logged after every
+    epoch (None for none), ``progress`` to a
+    ``pengi_plugin.training.progress.Progress`` and ``cost`` to a
+    ``pengi_plugin.training.cost.Cost`` (None: nothing is told).
 
     An update whose loss or gradient is not finite is skipped, counted and logged;
     more than SpeechBrain's option ``nonfinite_patience`` in a row stop the run.
     """
 
-    train_set = None
+    train_set = valid_set = None
     sample_batch = None
-    progress = None
+    progress = cost = None
 
     #: Whether the losses of the update that is being gathered are finite, on this
     #: process, and how many updates in a row were skipped until now.
     is_finite = True
     n_skipped_in_a_row = 0
+
+    #: What the batches of the update hold, of all processes; see ``sizes``.
+    update_sizes: dict[str, Tensor]
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
@@ -77,6 +93,104 @@ class TrainingBrain(sb.Brain):
             Of any split.
         """
         raise NotImplementedError
+
+    def sizes(self, batch) -> dict[str, int]:
+        """Return what losses are divided by, such as tokens, and how many there are."""
+        raise NotImplementedError
+
+    def _fit_train(self, train_set, epoch, enable):
+        # SpeechBrain averages the means of accumulated batches, whatever their sizes.
+        updates = Updates(train_set, self.grad_accumulation_factor, self.begin_update)
+        super()._fit_train(updates, epoch, enable)
+
+    def fit_batch(self, batch):
+        """Learn from a batch; count the operations of the first one."""
+        if self.cost is None or self.cost.batch_operations is not None:
+            return super().fit_batch(batch)
+        # What is compiled would show the counter nothing.
+        with self.uncompiled(), self.cost.counting():
+            loss = super().fit_batch(batch)
+        self.tell(self.cost.table())
+        return loss
+
+    @torch.no_grad()
+    def evaluate_batch(self, batch, stage):
+        """Validate a batch, without what is compiled: it may have another size."""
+        with self.uncompiled():
+            return super().evaluate_batch(batch, stage)
+
+    def uncompiled(self) -> AbstractContextManager:
+        """Return a context in which compiled parts run as if they were not."""
+        is_compiled = self.compile
+        return (
+            torch.compiler.set_stance("force_eager") if is_compiled else nullcontext()
+        )
+
+    def begin_update(self, batches: list) -> None:
+        """Note what the batches of an update hold, of all processes."""
+        sizes = [self.sizes(batch) for batch in batches]
+        names = list(sizes[0])
+        totals = torch.tensor([[size[name] for name in names] for size in sizes]).sum(0)
+        totals = totals.to(self.device)
+        if self.distributed_launch:
+            dist.all_reduce(totals)
+        self.update_sizes = dict(zip(names, totals, strict=True))
+
+    def mean_over_update(self, losses: Tensor, name: str) -> Tensor:
+        """Return a batch's part of the mean loss over a whole update.
+
+        The gradient is that of one batch with all that the update's batches hold, of
+        all processes. SpeechBrain divides each loss by the number of batches, and
+        DistributedDataParallel averages gradients over processes; this undoes both.
+
+        Arguments
+        ---------
+        losses : torch.Tensor
+            Of the batch, any shape.
+        name : str
+            What they are divided by, one of ``sizes``.
+        """
+        n_part = self.grad_accumulation_factor * count_processes()
+        return losses.sum() * n_part / self.update_sizes[name]
+
+    def make_dataloader(self, dataset, stage, ckpt_prefix="dataloader-", **options):
+        """Give each process its share of the validation batches.
+
+        SpeechBrain gives all of them to every process.
+        """
+        if stage != sb.Stage.TRAIN and self.distributed_launch:
+            batch_size = options.pop("batch_size", 1)
+            options["batch_sampler"] = share_of_batches(len(dataset), batch_size)
+        return super().make_dataloader(dataset, stage, ckpt_prefix, **options)
+
+    def module(self, name: str, stage: sb.Stage = sb.Stage.VALID) -> torch.nn.Module:
+        """Return what batches go through, wrapped for several processes in training.
+
+        DistributedDataParallel hides all but ``forward``, and there it waits for the
+        other processes, which may have fewer batches to validate.
+        """
+        module = self.modules[name]
+        return module if stage == sb.Stage.TRAIN else getattr(module, "module", module)
+
+    def _compile(self):
+        # SpeechBrain compiles a model as a whole, and for each length of an answer
+        # anew: on the tiny model of the tests that did not end in 110 s.
+        if self.compile_module_keys or self.jit or self.jit_module_keys:
+            raise ValueError(
+                "compile_module_keys and jit compile a model as a whole, which has "
+                "answers of another length in every batch. Give compile: True (or "
+                "--compile), which takes the parts of fixed shapes."
+            )
+        if self.compile:
+            for name in self.modules.keys() & {"pengi", "clap"}:
+                names = compile_parts(
+                    self.modules[name],
+                    getattr(self.hparams, "gradient_checkpointing", ()),
+                    mode=self.compile_mode,
+                    fullgraph=self.compile_using_fullgraph,
+                    dynamic=self.compile_using_dynamic_shape_tracing,
+                )
+                logger.info("Compiled at their first use: %s.", ", ".join(names))
 
     def init_optimizers(self):
         """Give the optimizer the trainable parameters only, grouped by ``lr_factors``.
@@ -190,15 +304,16 @@ class TrainingBrain(sb.Brain):
         A run that is interrupted and resumed is then the same as an uninterrupted
         one: SpeechBrain's checkpoints do not hold the random state.
         """
-        rank = dist.get_rank() if self.distributed_launch else 0
         index = self.hparams.epoch_counter.current * EPOCH_STRIDE + self.step
-        torch.manual_seed(self.hparams.seed + index * RANK_STRIDE + rank)
+        torch.manual_seed(self.hparams.seed + index * RANK_STRIDE + rank())
 
     def on_fit_batch_end(self, batch, outputs, loss, should_step):
-        """Say, once, how long the run will take."""
+        """Say, once, how long the run will take, and how fast it is."""
         if should_step and self.progress is not None:
             epoch = self.hparams.epoch_counter.current
             self.tell(self.progress.end_update(self.optimizer_step, epoch))
+        if should_step and self.cost is not None:
+            self.tell(self.cost.end_update())
 
     def tell(self, message: str | None) -> None:
         """Log a message, if there is one, on the main process."""
@@ -211,17 +326,9 @@ class TrainingBrain(sb.Brain):
         return due and self.step % self.grad_accumulation_factor == 0
 
     def _save_intra_epoch_ckpt(self):
-        self.sums.of_all = merge(self.gather(self.sums.state()))
+        self.sums.of_all = merge(gather(self.sums.state()))
         super()._save_intra_epoch_ckpt()
         self.sums.of_all = None
-
-    def gather(self, value) -> list:
-        """Return a value of each process, on all of them."""
-        if not self.distributed_launch:
-            return [value]
-        gathered = [None] * dist.get_world_size()
-        dist.all_gather_object(gathered, value)
-        return gathered
 
     def on_stage_start(self, stage, epoch=None):
         """Begin the stage's sums anew, and tell the data set the epoch."""
@@ -229,6 +336,8 @@ class TrainingBrain(sb.Brain):
             self.sums.start()
             if self.train_set is not None:
                 self.train_set.set_epoch(epoch)
+            if self.cost is not None:
+                self.cost.start_stage()
         else:
             self.sums.clear()
         if self.progress is not None:
@@ -236,22 +345,24 @@ class TrainingBrain(sb.Brain):
 
     def on_stage_end(self, stage, stage_loss, epoch=None):
         """Log losses per task, keep the best and the newest checkpoint."""
-        sums = merge(self.gather(self.sums.state()))
+        sums = merge(gather(self.sums.state()))
         losses = self.mean_losses()
+        self.count_unreadable(
+            self.train_set if stage == sb.Stage.TRAIN else self.valid_set
+        )
         if stage == sb.Stage.TRAIN:
+            if self.cost is not None:
+                self.tell(self.cost.end_epoch())
             self.train_losses = losses
             word_loss, n_batch = sums["word"]
             if n_batch:
                 self.train_losses["word_loss"] = word_loss / n_batch
             if sums["n_skipped"]:
                 self.train_losses["skipped_updates"] = sums["n_skipped"]
-            if hasattr(self.train_set, "unreadable"):
-                found = self.gather(self.train_set.unreadable)
-                self.train_set.add_unreadable(set().union(*found))
-                if self.train_set.n_unreadable:
-                    self.train_losses["unreadable_clips"] = self.train_set.n_unreadable
+            if getattr(self.train_set, "n_unreadable", 0):
+                self.train_losses["unreadable_clips"] = self.train_set.n_unreadable
         elif stage == sb.Stage.VALID:
-            self.log_epoch(epoch, losses, self.sample_answers())
+            self.log_epoch(epoch, losses, gather_shares(self.sample_answers()))
             if not math.isfinite(losses["loss"]):
                 logger.warning(
                     "The validation loss of epoch %d is not finite; its weights are "
@@ -265,9 +376,16 @@ class TrainingBrain(sb.Brain):
                 meta={"loss": losses["loss"]}, min_keys=["loss"]
             )
 
+    @staticmethod
+    def count_unreadable(dataset: ClipDataset | None) -> None:
+        """Count the clips of a data set that another process could not read."""
+        if hasattr(dataset, "unreadable"):
+            found = gather(dataset.unreadable)
+            dataset.add_unreadable(set().union(*found))
+
     def mean_losses(self) -> dict[str, float]:
         """Return the mean loss of all processes, in all and per task."""
-        tasks = sorted(merge(self.gather(self.sums.state()))["tasks"].items())
+        tasks = sorted(merge(gather(self.sums.state()))["tasks"].items())
         if not tasks:  # every update was skipped
             return {}
         total = [sum(values) for values in zip(*(pair for _, pair in tasks))]

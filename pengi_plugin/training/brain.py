@@ -9,7 +9,6 @@ import speechbrain as sb
 import torch
 from speechbrain.dataio.dataio import length_to_mask
 from torch import Tensor
-from torch import distributed as dist
 
 from pengi_plugin.data.dataset import ClipDataset
 from pengi_plugin.training.base import TrainingBrain
@@ -32,39 +31,39 @@ class PengiBrain(TrainingBrain):
         if model["lm"].max_positions is not None:
             dataset.check_answers(model["lm"].max_positions - n_prefix)
 
+    def sizes(self, batch) -> dict[str, int]:
+        """Return how many answer tokens and clips a batch has."""
+        ids, id_lens = batch.answer_ids
+        n_token = int((id_lens * ids.shape[1]).round().sum())
+        return {"tokens": n_token, "clips": len(batch.wav[0])}
+
     def compute_forward(self, batch, stage):
         """Return the answers' token log-probabilities [pair, token], their mask
         [pair, token], and the clips' embeddings [clip, d_embedding]."""
-        batch = batch.to(self.device)
+        batch = batch.to(self.device, non_blocking=True)
         wavs, wav_lens = batch.wav
         ids, id_lens = batch.answer_ids
         mask = length_to_mask((id_lens * ids.shape[1]).round(), ids.shape[1]).bool()
-        log_probs, embedding = self.modules.pengi(
+        log_probs, embedding = self.module("pengi", stage)(
             wavs, wav_lens, batch.prompt, ids, mask, batch.clip_index, True
         )
         return log_probs, mask, embedding
 
     def compute_objectives(self, outputs, batch, stage):
-        """Return the cross-entropy per answer token, and note it per task.
-
-        In training over several processes the sum is divided by the tokens of all
-        of them, so that n processes follow the gradient of one with n times the
-        batch.
-        """
+        """Return the cross-entropy per answer token, and note it per task."""
         log_probs, mask, embedding = outputs
         losses = -log_probs.sum(1)
         n_tokens = mask.sum(1)
         if stage != sb.Stage.TRAIN or losses.isfinite().all():
             self.sums.add(batch.task, losses.tolist(), n_tokens.tolist())
-        n_token = n_tokens.sum().to(losses.dtype)
-        if stage == sb.Stage.TRAIN and self.distributed_launch:
-            dist.all_reduce(n_token)
-            n_token = n_token / dist.get_world_size()
-        loss = losses.sum() / n_token
-        if stage == sb.Stage.TRAIN and "word_head" in self.modules:
-            word_loss = self.modules.word_head(embedding, batch.clip_tokens).mean()
-            if word_loss.isfinite():
-                self.sums.add_word(word_loss.item())
+        if stage != sb.Stage.TRAIN:
+            return losses.sum() / n_tokens.sum()
+        loss = self.mean_over_update(losses, "tokens")
+        if "word_head" in self.modules:
+            word_losses = self.modules.word_head(embedding, batch.clip_tokens)
+            if word_losses.isfinite().all():
+                self.sums.add_word(word_losses.mean().item())
+            word_loss = self.mean_over_update(word_losses, "clips")
             loss = loss + self.hparams.word_loss_weight * word_loss
         return loss
 
@@ -73,18 +72,17 @@ class PengiBrain(TrainingBrain):
         hypotheses, *_ = self.hparams.model["searcher"](prefix)
         return [self.hparams.model["tokenizer"].decode_ids(ids) for ids in hypotheses]
 
-    @property
-    def pengi(self):
-        """The model itself: DistributedDataParallel hides all but ``forward``."""
-        return getattr(self.modules.pengi, "module", self.modules.pengi)
-
     def sample_answers(self) -> list[dict[str, str]]:
-        """Write answers to a few clips, the same ones after every epoch."""
+        """Write answers to a few clips, the same ones after every epoch.
+
+        Each process answers its share of them.
+        """
         if self.sample_batch is None:
             return []
         batch = self.sample_batch.to(self.device)
-        with torch.no_grad(), self.evaluation_ctx:
-            prefix = self.pengi.encode(*batch.wav, batch.prompt, batch.clip_index)
+        with torch.no_grad(), self.evaluation_ctx, self.uncompiled():
+            pengi = self.module("pengi")
+            prefix = pengi.encode(*batch.wav, batch.prompt, batch.clip_index)
             answers = self.search(prefix)
         return [
             {"prompt": prompt, "answer": answer, "reference": reference}

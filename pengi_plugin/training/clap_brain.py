@@ -29,11 +29,15 @@ class ClapBrain(TrainingBrain):
             )
         hparams["model"]["text_encoder"].check(dataset.texts("answer"))
 
+    def sizes(self, batch) -> dict[str, int]:
+        """Return how many clips a batch has."""
+        return {"clips": len(batch.answer)}
+
     def compute_forward(self, batch, stage):
         """Return the embeddings of clips and texts [clip, d_embedding] and a scale."""
-        batch = batch.to(self.device)
+        batch = batch.to(self.device, non_blocking=True)
         wavs, wav_lens = batch.wav
-        return self.modules.clap(wavs, wav_lens, batch.answer)
+        return self.module("clap", stage)(wavs, wav_lens, batch.answer)
 
     def compute_objectives(self, outputs, batch, stage):
         """Return the mean of both directions' losses, and note them."""
@@ -43,4 +47,5 @@ class ClapBrain(TrainingBrain):
         if not is_training or all(loss.isfinite().all() for loss in losses):
             sums = [loss.sum().item() for loss in losses]
             self.sums.add(names, sums, [len(batch.answer)] * 2)
-        return sum(loss.mean() for loss in losses) / 2
+        loss = sum(losses) / 2
+        return self.mean_over_update(loss, "clips") if is_training else loss.mean()

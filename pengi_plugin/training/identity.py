@@ -24,6 +24,7 @@ PRETRAINED = "pretrained_folder (files)"
 CHANGEABLE = (
     *("output_folder", "save_folder", "data_folder", "export_folder", "data_root"),
     *("manifest_folder", "tokenizer_file", "num_workers", "precision"),
+    *("gradient_checkpointing", "compile", "pin_memory", "fused"),
     *("number_of_epochs", "total_steps", "cooldown", "nonfinite_patience"),
     *("max_unreadable_share", "held_out", "trust_pretrained_folder"),
     *("ckpt_interval_minutes", "ckpt_interval_steps", "n_sample_answer"),

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import speechbrain as sb
+import torch
 from hyperpyyaml import load_hyperpyyaml, resolve_references
 from ruamel.yaml import YAML
 from speechbrain.utils.distributed import (
@@ -39,6 +40,7 @@ from pengi_plugin.data.overlap import read_held_out
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.precision import choose_precision
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, continue_from, load_pretrained
+from pengi_plugin.pretrained.write import kind_of
 from pengi_plugin.protocols.rows import merge_references
 from pengi_plugin.protocols.session import Session, generated_answers
 from pengi_plugin.protocols.table import write_table
@@ -52,7 +54,9 @@ from pengi_plugin.training.base import TrainingBrain
 from pengi_plugin.training.brain import PengiBrain
 from pengi_plugin.training.checkpoints import remove_unfinished
 from pengi_plugin.training.checks import check_exportable, check_one_answer
+from pengi_plugin.training.cost import Cost
 from pengi_plugin.training.export import export_run
+from pengi_plugin.training.gradient_checkpointing import checkpoint_parts
 from pengi_plugin.training.hparams import read_hparams
 from pengi_plugin.training.identity import (
     PRETRAINED,
@@ -75,12 +79,9 @@ from pengi_plugin.training.mixture import (
     settle_shares,
 )
 from pengi_plugin.training.once import once
+from pengi_plugin.training.processes import count_processes, share
 from pengi_plugin.training.progress import Progress
-from pengi_plugin.training.schedule import (
-    check_updates,
-    count_processes,
-    count_updates,
-)
+from pengi_plugin.training.schedule import check_updates, count_updates
 from pengi_plugin.training.words import add_clip_tokens, count_tokens
 
 logger = logging.getLogger(__name__)
@@ -394,8 +395,8 @@ def fit(
     ------
     ValueError
         If the run would make no update, its folder holds a run on other rows, its
-        searcher returns several answers, its model could not be exported, or
-        cannot take a row.
+        searcher returns several answers, its model could not be exported or
+        cannot take a row, or a part cannot have ``gradient_checkpointing``.
     """
     if "searcher" in hparams["model"]:
         check_one_answer(hparams["model"]["searcher"])
@@ -406,6 +407,8 @@ def fit(
         args=[hparams["save_folder"], ROWS, describe(rows), ROWS_HINT],
     )
     hparams["tensorboard_logger"] = hparams["tensorboard_logger"]()
+    model = hparams["model"][kind_of(hparams["model"])]
+    checkpoint_parts(model, hparams.get("gradient_checkpointing") or [])
     brain = brain_class(
         hparams["modules"],
         hparams["opt_class"],
@@ -415,7 +418,7 @@ def fit(
     )
     absent = check_rows(hparams, rows, brain_class)
     brain.train_set = make_dataset(hparams, rows["train"], True, absent["train"])
-    valid_set = make_dataset(hparams, rows["valid"], absent=absent["valid"])
+    brain.valid_set = make_dataset(hparams, rows["valid"], absent=absent["valid"])
     if "word_head" in hparams["modules"]:
         counts = count_tokens(brain.train_set)
         hparams["modules"]["word_head"].weigh(counts, len(brain.train_set))
@@ -443,11 +446,18 @@ def fit(
     )
     shorter = {name: hparams[name] for name in SHORTER if name in hparams}
     brain.progress = Progress(n_update, hparams["number_of_epochs"], shorter)
-    brain.sample_batch = sample_rows(valid_set, hparams["n_sample_answer"])
+    brain.cost = Cost(
+        model,
+        brain.grad_accumulation_factor,
+        count_processes(),
+        device_name(brain.device),
+        brain.precision,
+    )
+    brain.sample_batch = sample_rows(brain.valid_set, hparams["n_sample_answer"])
     brain.fit(
         hparams["epoch_counter"],
         brain.train_set,
-        valid_set,
+        brain.valid_set,
         train_loader_kwargs=loader,
         valid_loader_kwargs={
             **hparams["valid_dataloader_opts"],
@@ -455,6 +465,12 @@ def fit(
         },
     )
     return brain
+
+
+def device_name(device: str) -> str:
+    """Return what a GPU is called; the device itself for any other."""
+    is_gpu = str(device).startswith("cuda")
+    return torch.cuda.get_device_name(device) if is_gpu else str(device)
 
 
 def check_rows(
@@ -527,19 +543,17 @@ def describe(rows: Mapping[str, Mapping]) -> dict[str, str]:
 def sample_rows(dataset: ClipDataset, n_clip: int) -> PairBatch | None:
     """Return about ``n_clip`` clips at equal distances, with one row each.
 
-    None for no clip.
+    Of these, the share of this process; None for no clip.
     """
-    if n_clip < 1:
-        return None
-    step = max(1, len(dataset) // n_clip)
-    items = [dataset[index] for index in range(0, len(dataset), step)]
+    step = max(1, len(dataset) // max(1, n_clip))
+    chosen = range(0, len(dataset), step) if n_clip > 0 else ()
+    items = [(number, dataset[index]) for number, index in share([*enumerate(chosen)])]
     # The first clip's first row, the second one's second: rows of all tasks.
-    return PairBatch(
-        [
-            {**item, "pairs": [item["pairs"][index % len(item["pairs"])]]}
-            for index, item in enumerate(items)
-        ]
-    )
+    items = [
+        {**item, "pairs": [item["pairs"][number % len(item["pairs"])]]}
+        for number, item in items
+    ]
+    return PairBatch(items) if items else None
 
 
 def export(hparams: dict) -> None:

@@ -4,14 +4,7 @@ import logging
 import math
 from collections.abc import Mapping
 
-from torch import distributed
-
 logger = logging.getLogger(__name__)
-
-
-def count_processes() -> int:
-    """Return the number of processes that train together."""
-    return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def count_updates(

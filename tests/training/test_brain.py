@@ -55,12 +55,13 @@ def make_batch():
         clip_index=torch.arange(3),
         answer_ids=(ids, torch.tensor([1.0, 0.5, 0.5])),
     )
-    batch.to = lambda device: batch
+    batch.to = lambda device, non_blocking: batch
     return batch
 
 
 def test_the_loss_is_the_mean_over_answer_tokens_in_all_and_per_task(brain):
     batch = make_batch()
+    brain.begin_update([batch, batch])
     outputs = brain.compute_forward(batch, sb.Stage.TRAIN)
     loss = brain.compute_objectives(outputs, batch, sb.Stage.TRAIN)
     assert loss.item() == pytest.approx((3 + 1 + 4 + 5) / 4)
@@ -80,6 +81,7 @@ def test_a_word_head_adds_its_weighted_loss_in_training_alone(brain):
     brain.modules["word_head"] = Head()
     brain.hparams.word_loss_weight = 10.0
     losses = {}
+    brain.begin_update([batch, batch])
     for stage in (sb.Stage.TRAIN, sb.Stage.VALID):
         outputs = brain.compute_forward(batch, stage)
         losses[stage] = brain.compute_objectives(outputs, batch, stage).item()
@@ -191,6 +193,7 @@ def test_a_run_stops_after_some_skipped_updates_in_a_row_and_not_before(brain):
 def test_a_loss_that_is_not_finite_spoils_the_update_it_is_gathered_for(brain):
     # two batches make an update; the gradient of this loss is finite
     bad = make_batch()
+    brain.begin_update([bad, bad])
     brain.compute_objectives = lambda outputs, *_: outputs[0].sum() * 0 + math.inf
     brain.step += 1
     brain.fit_batch(bad)
@@ -204,6 +207,7 @@ def test_a_loss_that_is_not_finite_spoils_the_update_it_is_gathered_for(brain):
 def test_the_logged_training_loss_is_of_finite_batches_validation_of_all(brain):
     bad = make_batch()
     bad.answer_ids = (torch.full((3, 2), math.inf), torch.ones(3))
+    brain.begin_update([make_batch(), bad])
     for stage, expected in ((sb.Stage.TRAIN, 13 / 4), (sb.Stage.VALID, math.inf)):
         brain.on_stage_start(stage, 1)
         for batch in (make_batch(), bad):
@@ -230,12 +234,16 @@ def test_sums_go_on_from_a_checkpoint_in_mid_epoch_and_only_there(tmp_path):
         assert other.tasks == {}
 
 
-def test_two_accumulated_batches_make_one_update_of_their_mean_gradient(brain):
-    for _ in range(2):
+def test_accumulated_batches_make_one_update_of_the_mean_over_all_their_tokens(brain):
+    short, long = make_batch(), make_batch()
+    long.answer_ids = (torch.full((3, 2), 9), torch.ones(3))  # 6 tokens, not 4
+    brain.begin_update([short, long])
+    for batch in (short, long):
         brain.step += 1
-        brain.fit_batch(make_batch())
+        brain.fit_batch(batch)
     # the first of two warm-up updates has half the rate
-    assert brain.modules.pengi.scale.item() == pytest.approx(1 - 0.05 * 13 / 4)
+    expected = 1 - 0.05 * (13 + 6 * 9) / (4 + 6)
+    assert brain.modules.pengi.scale.item() == pytest.approx(expected)
     assert brain.optimizer_step == 1
 
 
