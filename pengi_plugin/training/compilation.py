@@ -2,7 +2,11 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
+
+from pengi_plugin.lobes.features import MelBatchNorm
+from pengi_plugin.training.processes import count_processes
 
 #: Parts that see as many clips of one length in every batch of a training. Prompts
 #: and answers differ in number and length: what reads them would be compiled again
@@ -53,5 +57,10 @@ def compile_parts(
     parts = dict(model.named_children())
     names = [name for name in FIXED_SHAPES if name in parts]
     for name in names:
-        getattr(parts[name], "encoder", parts[name]).compile(**options)
+        part = getattr(parts[name], "encoder", parts[name])
+        for module in part.modules():
+            if isinstance(module, MelBatchNorm) and count_processes() > 1:
+                # Its statistics cross processes, which is not to be traced.
+                module.forward = torch.compiler.disable(module.forward)
+        part.compile(**options)
     return names

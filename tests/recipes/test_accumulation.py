@@ -52,3 +52,26 @@ def test_four_batches_of_two_clips_are_one_of_eight(fit, monkeypatch):
     assert whole.keys() == parts.keys()
     for name, weight in whole.items():
         torch.testing.assert_close(parts[name], weight, rtol=1e-6, atol=1e-6, msg=name)
+
+
+def test_a_run_interrupted_between_accumulated_batches_ends_as_an_unbroken_one(
+    fit, monkeypatch
+):
+    options = {"batch_size": 2, "grad_accumulation_factor": 4}
+    options |= {"ckpt_interval_minutes": 0, "ckpt_interval_steps": 1}
+    whole = fit("whole", **options)
+    fit_batch = PengiBrain.fit_batch
+    seen = []
+
+    def broken(self, batch):
+        seen.append(batch)
+        if len(seen) == 7:  # of the second update
+            raise InterruptedError
+        return fit_batch(self, batch)
+
+    monkeypatch.setattr(PengiBrain, "fit_batch", broken)
+    with pytest.raises(InterruptedError):
+        fit("broken", **options)
+    monkeypatch.setattr(PengiBrain, "fit_batch", fit_batch)
+    again = fit("broken", **options)
+    assert all(torch.equal(again[name], weight) for name, weight in whole.items())
