@@ -153,6 +153,17 @@ def test_a_training_yaml_builds_what_a_training_needs(root, name, tmp_path):
     assert callable(hparams["test_protocols"]["default"]["protocol"])
 
 
+@pytest.mark.parametrize("name", ["pengi_base", "pengi_smollm2", "clap_base"])
+def test_a_yaml_for_gpus_pins_memory_and_updates_in_one_kernel(root, name):
+    text = read_hparams(root / "hparams" / f"{name}.yaml").getvalue()
+    text = re.sub(r"^model:.*$", "model: {}", text, flags=re.MULTILINE)
+    text = re.sub(r"<model\[\w+\]>", "<lr>", text).replace("!PLACEHOLDER", "here")
+    tree = YAML().load(resolve_references(text))
+    for loader in ("train_dataloader_opts", "valid_dataloader_opts"):
+        assert tree[loader]["pin_memory"] is True
+    assert tree["opt_class"]["fused"] is True
+
+
 def test_every_yaml_names_the_command_that_runs_it(root):
     shared = {root / "hparams" / f"{name}.yaml" for name in SHARED}
     for path in {*root.glob("hparams/*.yaml")} - shared:

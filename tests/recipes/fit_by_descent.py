@@ -41,6 +41,9 @@ def main(path, kind, killed, arguments):
     """Train; save the weights, and the sums of the last validation."""
     hparams, run_opts = run.load(arguments)
     hparams["opt_class"] = partial(torch.optim.SGD, lr=0.01)
+    for module in hparams["model"][kind].modules():
+        if isinstance(module, torch.nn.Dropout):  # other in every process
+            module.p = 0.0
     brain_class = {"pengi": PengiBrain, "clap": ClapBrain}[kind]
     if killed:
         brain_class = mortal(brain_class, killed)

@@ -29,14 +29,25 @@ def gradients(pengi, n_token=4, n_prompt=1):
     return {k: p.grad.clone() for k, p in pengi.named_parameters() if p.requires_grad}
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("g++"), reason="compiles C++, needs g++")
-def test_compiled_parts_have_the_same_gradients_whatever_the_prompts_and_answers(build):
+#: The compiler of a run is slow where it writes C++; the other one does all but that.
+INDUCTOR = pytest.param(
+    "inductor",
+    marks=[
+        pytest.mark.slow,
+        pytest.mark.skipif(not shutil.which("g++"), reason="writes C++, needs g++"),
+    ],
+)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", INDUCTOR])
+def test_compiled_parts_have_the_same_gradients_whatever_the_prompts_and_answers(
+    backend, build
+):
     plain, pengi = build(), build()
     names = [name for name, _ in plain.named_parameters()]
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    compile_parts(pengi)
+    compile_parts(pengi, backend=backend)
     stats = torch._dynamo.utils.counters["stats"]
     n_graph = []
     for n_token, n_prompt in ((4, 1), (6, 2), (9, 3)):

@@ -1,6 +1,7 @@
 """Operations are those that a person counts, shares of peak those of the clock."""
 
 import pytest
+import speechbrain  # noqa: F401 (its import changes PyTorch's settings)
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -93,3 +94,8 @@ def test_a_short_epoch_tells_the_speed_at_its_end_without_an_unknown_share(clock
 )
 def test_a_peak_is_that_of_the_whole_name(name, peak):
     assert cost.peak_of(name, "bf16") == (peak and peak * 1e12)
+
+
+def test_float32_on_a_gpu_is_multiplied_in_tf32_as_its_peak_is_reckoned():
+    assert torch.backends.cuda.matmul.allow_tf32  # by SpeechBrain, when imported
+    assert torch.backends.cudnn.allow_tf32
