@@ -1,8 +1,8 @@
 """Parts of a model in, the same that keep less for the gradients out.
 
 The layers of a checkpointed part keep their inputs alone, and compute all else again
-when their gradients are due: a third more operations, a fraction of the memory (Chen,
-Xu, Zhang, Guestrin: *Training Deep Nets with Sublinear Memory Cost*, 2016).
+when their gradients are due: up to a third more operations, a fraction of the memory
+(Chen, Xu, Zhang, Guestrin: *Training Deep Nets with Sublinear Memory Cost*, 2016).
 """
 
 from collections.abc import Iterator, Sequence
