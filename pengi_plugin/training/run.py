@@ -7,6 +7,7 @@ Recipes call ``train``, or its steps in turn: ``load``, ``prepare``, ``fit``,
 import atexit
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -183,9 +184,26 @@ def join_processes(run_opts: sb.utils.run_opts.RunOptions) -> None:
     may abort after its work is done, which ``torchrun`` takes for a failed run.
     """
     if not distributed.is_initialized():  # a recipe may load several runs
+        warn_of_shared_store(os.environ)
         ddp_init_group(run_opts)
         if distributed.is_initialized():
             atexit.register(distributed.destroy_process_group)
+
+
+def warn_of_shared_store(environment: Mapping[str, str]) -> None:
+    """Warn where processes that ``torchrun`` restarts on nodes would not meet again.
+
+    By default they look each other up where those before them have left their
+    addresses, and may wait for these: https://github.com/pytorch/pytorch/issues/135712
+    """
+    restarts = int(environment.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0
+    nodes = int(environment.get("GROUP_WORLD_SIZE", 1)) > 1
+    if restarts and nodes and environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        logger.warning(
+            "Processes that --max-restarts starts again may not find those of other "
+            "nodes. Set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 before torchrun, on all "
+            "nodes."
+        )
 
 
 def settings_of(

@@ -37,6 +37,7 @@ def launch(root, make_arguments, tmp_path_factory):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--max-restarts=1"]
     torchrun += ["--rdzv_backend=c10d", "--rdzv_id=test"]
     env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
+    env["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"  # see training.run
 
     @functools.cache
     def run(kind, n_node, n_process, killed=0):

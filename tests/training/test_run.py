@@ -18,6 +18,7 @@ from pengi_plugin.training.run import (
     claim,
     settings_of,
     settle_precision,
+    warn_of_shared_store,
 )
 from pengi_plugin.training.run import test_items as items_of
 
@@ -93,6 +94,28 @@ def test_all_processes_take_the_choice_of_the_first(root, tmp_path):
     )
     found = [(tmp_path / f"rank_{rank}").read_text() for rank in (0, 1)]
     assert found == ["bf16", "bf16"]
+
+
+@pytest.mark.parametrize(
+    ("other", "is_told"),
+    [
+        ({}, True),
+        ({"TORCHELASTIC_MAX_RESTARTS": "0"}, False),
+        ({"GROUP_WORLD_SIZE": "1"}, False),
+        ({"TORCHELASTIC_USE_AGENT_STORE": "False"}, False),
+    ],
+    ids=str,
+)
+def test_restarts_over_nodes_that_share_a_store_are_warned_about(
+    other, is_told, caplog
+):
+    environment = {
+        "TORCHELASTIC_MAX_RESTARTS": "3",
+        "GROUP_WORLD_SIZE": "2",
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+    }
+    warn_of_shared_store(environment | other)
+    assert ("TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in caplog.text) == is_told
 
 
 def test_only_a_run_of_its_own_removes_checkpoints_that_were_cut_off(tmp_path):
