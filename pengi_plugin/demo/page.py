@@ -37,7 +37,8 @@ STYLE = """
 .pengi-answer {font-size: 1.5em; font-weight: 600; line-height: 1.3; margin: .1em 0}
 .pengi-note {color: var(--body-text-color-subdued); font-size: .8em}
 .pengi-error {border-left: 4px solid #dc2626; padding: .6em .9em; font-size: 1.05em}
-.pengi-table {width: 100%; margin-top: .7em; font-size: .9em; border-collapse: collapse}
+.pengi-table {width: 100%; margin-top: .7em; font-size: .9em; border: 0 !important;
+    border-collapse: collapse}
 .pengi-table th {text-align: left; font-weight: 500}
 .pengi-table th, .pengi-table td {padding: .2em .5em .2em 0 !important;
     border: 0 !important; border-top: 1px solid var(--border-color-primary) !important}

@@ -322,7 +322,7 @@ def test_the_picture_of_the_readme(browser, root, tmp_path):
     finally:
         page.stop()
     with Image.open(tmp_path / "large.png") as picture:
-        picture.convert("RGB").quantize(96).save(target, optimize=True)
+        picture.convert("RGB").quantize(192).save(target, optimize=True)
     assert Path(target).stat().st_size < 150_000
 
 
