@@ -58,6 +58,11 @@ def run(args: argparse.Namespace) -> int:
     from pengi_plugin.serving.limits import Limits
     from pengi_plugin.storage.fingerprint import fingerprint
 
+    if not 0 <= args.batch_wait < args.max_wait:
+        raise ValueError(
+            "--batch-wait must be at least 0 and less than --max-wait; got "
+            f"{args.batch_wait} and {args.max_wait} seconds."
+        )
     limits = Limits(
         max_bytes=round(args.max_megabytes * 1e6),
         max_seconds=args.max_seconds,

@@ -131,3 +131,23 @@ def test_the_loop_waits_for_a_batch_and_refuses_who_waited_too_long(api):
     assert [payload for *_, payload in in_time] == ["payload 4", "payload 5"]
     assert not late
     assert 0.15 < time.monotonic() - start < 3
+
+
+def test_waiting_for_others_longer_than_for_ones_turn_is_refused(tiny_folder, capsys):
+    from pengi_plugin.__main__ import main
+
+    words = ["serve", str(tiny_folder), "--batch-wait", "5", "--max-wait", "5"]
+    assert main(words) == 2
+    assert "--batch-wait must be at least 0 and less than" in capsys.readouterr().err
+
+
+def test_a_server_without_litserve_names_the_extra(tiny_folder, monkeypatch, capsys):
+    import sys
+
+    from pengi_plugin.__main__ import main
+
+    for name in ("api", "server"):
+        monkeypatch.delitem(sys.modules, f"pengi_plugin.serving.{name}", False)
+    monkeypatch.setitem(sys.modules, "litserve", None)
+    assert main(["serve", str(tiny_folder)]) == 2
+    assert "pip install 'pengi-plugin[serve]'" in capsys.readouterr().err
