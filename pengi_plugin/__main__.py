@@ -13,7 +13,7 @@ from pengi_plugin.commands.report import USER_ERRORS, message_of
 #: In the order of ``pengi --help``.
 COMMANDS = (
     *("prepare", "check", "shard", "convert", "export"),
-    *("ask", "describe", "classify", "annotate"),
+    *("ask", "describe", "classify", "annotate", "demo", "serve"),
 )
 
 #: 128 and the number of SIGPIPE: the status that a shell gives to such an end.

@@ -27,14 +27,18 @@ ALLOWED = {
         *("pretrained", "protocols", "storage", "tasks"),
     },
     "annotation": {"data", "inference", "storage"},
+    "demo": {"corpora", "inference", "tasks"},
+    "serving": {"inference"},
     "commands": {
         *(
             "annotation",
             "conversion",
             "corpora",
             "data",
+            "demo",
             "inference",
             "pretrained",
+            "serving",
             "storage",
         ),
         *("tasks", "training"),

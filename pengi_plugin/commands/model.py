@@ -26,6 +26,20 @@ class InPlaceOf(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+def add_loading(command: argparse.ArgumentParser) -> None:
+    """Declare how a model is loaded."""
+    add_trust(command)
+    command.add_argument(
+        "--device", help="such as cpu or cuda:1; a GPU if there is one by default"
+    )
+    command.add_argument(
+        "--precision",
+        choices=["auto", "fp32", "bf16"],
+        default="fp32",
+        help="auto takes bf16 where the device multiplies faster in it",
+    )
+
+
 def add_files(command: argparse.ArgumentParser, has_windows: bool = False) -> None:
     """Declare the arguments of all commands about audio files.
 
@@ -36,7 +50,7 @@ def add_files(command: argparse.ArgumentParser, has_windows: bool = False) -> No
     has_windows : bool
         Whether its answers may have times, as subtitles have.
     """
-    add_trust(command)
+    add_loading(command)
     files = command.add_argument(
         "files", nargs="+", default=[], help="files, folders or patterns"
     )
@@ -62,15 +76,6 @@ def add_files(command: argparse.ArgumentParser, has_windows: bool = False) -> No
         action="store_const",
         const="json",
         help="the same as --format json",
-    )
-    command.add_argument(
-        "--device", help="such as cpu or cuda:1; a GPU if there is one by default"
-    )
-    command.add_argument(
-        "--precision",
-        choices=["auto", "fp32", "bf16"],
-        default="fp32",
-        help="auto takes bf16 where the device multiplies faster in it",
     )
 
 

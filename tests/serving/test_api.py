@@ -1,0 +1,153 @@
+"""Batches of requests: each answer is that of the model, and errors are of one each."""
+
+import json
+import queue
+import time
+
+import pytest
+
+pytest.importorskip("litserve")
+
+from pengi_plugin.inference import AudioLanguageModel
+from pengi_plugin.serving.api import OUR_FAULT, PengiAPI, WaitingLoop
+from pengi_plugin.serving.limits import Limits
+from pengi_plugin.serving.requests import Asked
+
+
+@pytest.fixture(scope="module")
+def model(tiny_folder):
+    return AudioLanguageModel.from_hparams(tiny_folder, run_opts={"device": "cpu"})
+
+
+@pytest.fixture(scope="module")
+def api(model):
+    api = PengiAPI(lambda: model, "f00d", Limits(max_seconds=2.6), batch_size=4)
+    api.setup("cpu")
+    return api
+
+
+def asked(path, **options):
+    return Asked(path.read_bytes(), path.name, options)
+
+
+def responses(api, requests):
+    batch = api.predict(api.batch(requests))
+    found = [api.encode_response(output) for output in batch]
+    return [(answer.status_code, json.loads(answer.body)) for answer in found]
+
+
+def test_an_answer_is_that_of_generate_file_in_any_batch(api, model, sounds):
+    requests = [
+        asked(path, prompt=f"what is it, number {n}?", search={"beam_size": 1 + n % 3})
+        for n, path in enumerate([*sounds, *sounds])
+    ]
+    requests.append(asked(sounds[1]))
+    together = responses(api, requests)
+    for (status, content), request in zip(together, requests, strict=True):
+        path = next(path for path in sounds if path.name == request.name)
+        prompt = request.options.get("prompt", "generate audio caption")
+        search = request.options.get("search", {})
+        assert status == 200
+        assert content["answer"] == model.generate_file(path, prompt, **search)
+        assert (content["prompt"], content["model"]) == (prompt, "f00d")
+        ((_, alone),) = responses(api, [request])
+        assert alone["answer"] == content["answer"]
+        assert alone["score"] == pytest.approx(content["score"], abs=1e-4)
+    assert len({content["answer"] for _, content in together}) > 4
+
+
+def test_windows_alternatives_and_labels_are_given_if_asked_for(api, model, sounds):
+    labels = ("dog", "rain")
+    requests = [
+        asked(sounds[1], prompt="what is it?", window="all"),
+        asked(sounds[1], prompt="what is it?", n_best=3),
+        asked(sounds[1], prompt="what is it?", labels=labels, method="likelihood"),
+    ]
+    (_, windows), (_, best), (_, ranked) = responses(api, requests)
+    expected = model.generate_file(sounds[1], "what is it?", window="all")
+    found = windows["windows"]
+    assert [(w["start"], w["end"], w["answer"]) for w in found] == expected
+    assert "labels" not in found[0]
+    assert "alternatives" not in found[0]
+    alternatives = best["windows"][0]["alternatives"]
+    expected = model.ranked_file(sounds[1], "what is it?", 5)[1:3]
+    assert [a["answer"] for a in alternatives] == [text for text, _ in expected]
+    expected = model.classify_file(sounds[1], labels, "what is it?", "likelihood")
+    found = [(x["label"], x["score"]) for x in ranked["windows"][0]["labels"]]
+    assert [label for label, _ in found] == [label for label, _ in expected]
+
+
+def test_bad_requests_in_a_batch_harm_no_other(api, sounds, tmp_path):
+    (tmp_path / "broken.wav").write_bytes(b"RIFF, no sound")
+    bad = {
+        0: (asked(tmp_path / "broken.wav"), 422, "broken.wav cannot be read as audio"),
+        2: (asked(sounds[0], window="some"), 422, "window must be one of"),
+        3: (asked(sounds[0], search={"top_p": 7.0}), 422, "top_p must be in"),
+        5: (asked(sounds[0], prompt="word " * 300), 422, ""),
+        6: (asked(sounds[0], labels=("dog",)), 422, "at least two labels"),
+    }
+    requests = [asked(path, prompt="what is it?") for path in sounds]
+    mixed = list(requests)
+    for index, (request, *_) in bad.items():
+        mixed.insert(index, request)
+    found = responses(api, mixed)
+    for index, (_, status, message) in bad.items():
+        assert found[index][0] == status, found[index]
+        assert message in found[index][1]["detail"]
+    good = [answer for index, answer in enumerate(found) if index not in bad]
+    assert [c["answer"] for _, c in good] == [
+        c["answer"] for _, c in responses(api, requests)
+    ]
+
+
+def test_a_recording_that_is_too_long_is_413_and_our_own_fault_500(
+    api, model, sounds, tmp_path, monkeypatch
+):
+    import numpy as np
+    import soundfile
+
+    soundfile.write(tmp_path / "long.flac", np.zeros(8000 * 3), 8000)
+    ((status, content),) = responses(api, [asked(tmp_path / "long.flac")])
+    assert (status, content["detail"][:24]) == (413, "long.flac lasts 3.0 s; a")
+
+    def fail(*_, **__):
+        raise RuntimeError("out of memory at 0x7f")
+
+    monkeypatch.setattr(AudioLanguageModel, "encode_batch", fail)
+    assert responses(api, [asked(sounds[0])]) == [(500, {"detail": OUR_FAULT})]
+
+
+def test_the_loop_waits_for_a_batch_and_refuses_who_waited_too_long(api):
+    loop, requests = WaitingLoop(), queue.Queue()
+    api.request_timeout, api.batch_timeout = 5, 0.2
+    now = time.monotonic()
+    for number in range(6):
+        requests.put((0, number, now - (9 if number == 1 else 0), f"payload {number}"))
+    in_time, late = loop.get_batch_requests(api, requests, None)
+    assert [uid for _, uid, _ in in_time] == [0, 2, 3]  # of a batch of four
+    assert late == [(0, 1)]
+    start = time.monotonic()
+    in_time, late = loop.get_batch_requests(api, requests, None)
+    assert [payload for *_, payload in in_time] == ["payload 4", "payload 5"]
+    assert not late
+    assert 0.15 < time.monotonic() - start < 3
+
+
+def test_waiting_for_others_longer_than_for_ones_turn_is_refused(tiny_folder, capsys):
+    from pengi_plugin.__main__ import main
+
+    words = ["serve", str(tiny_folder), "--batch-wait", "5", "--max-wait", "5"]
+    assert main(words) == 2
+    assert "--batch-wait must be at least 0 and less than" in capsys.readouterr().err
+
+
+def test_a_server_without_litserve_names_the_extra(tiny_folder, monkeypatch, capsys):
+    import sys
+
+    from pengi_plugin.__main__ import main
+
+    for name in ("api", "server"):
+        monkeypatch.delitem(sys.modules, f"pengi_plugin.serving.{name}", False)
+    monkeypatch.setitem(sys.modules, "litserve", None)
+    assert main(["serve", str(tiny_folder)]) == 2
+    assert "pip install 'pengi-plugin[serve]'" in capsys.readouterr().err
