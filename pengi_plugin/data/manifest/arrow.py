@@ -13,10 +13,12 @@ is now, which size and times of change tell; where these differ, or the manifest
 written just before it was read, a digest of its bytes. Else it is made again.
 """
 
+import errno
 import hashlib
 import json
 import logging
 import os
+import sys
 import time
 from array import array
 from bisect import bisect_right
@@ -35,7 +37,7 @@ from pengi_plugin.storage.atomic import new_file
 logger = logging.getLogger(__name__)
 
 #: Changed with the columns or what they mean, so that older files are made again.
-VERSION = 1
+VERSION = 2
 
 COLUMNS = (
     ("ID", pa.binary()),
@@ -207,7 +209,10 @@ def open_arrow(path: str | Path) -> ArrowFile:
     for target in targets:
         try:
             return _convert(path, target)
-        except PermissionError as error:
+        except OSError as error:
+            is_denied = isinstance(error, PermissionError)
+            if not is_denied and error.errno != errno.EROFS:
+                raise
             logger.info("%s cannot be written (%s).", target, error)
             denied = error
     raise PermissionError(
@@ -354,4 +359,5 @@ def cells_of(name: bytes, row: Mapping) -> dict[str, object]:
 
 
 def _is_number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_real and not abs(value) > sys.float_info.max
