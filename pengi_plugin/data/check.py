@@ -32,6 +32,7 @@ from pengi_plugin.data.overlap import (
     HeldOut,
     count_overlaps,
     find_overlaps,
+    folders_below,
     read_held_out,
 )
 from pengi_plugin.data.separators import undeclared_labels
@@ -251,7 +252,10 @@ def find_manifests(folder: Path) -> tuple[list[Path], list[Fault]]:
         raise FileNotFoundError(f"There is no folder {folder}.")
     names = [f"{split}.{suffix}" for split in SPLITS for suffix in ("json", "csv")]
     there = {
-        (path.parent, path.stem) for path in folder.rglob("*") if path.name in names
+        (path.parent, path.stem)
+        for parent in (folder, *folders_below(folder))
+        for path in parent.iterdir()
+        if path.name in names
     }
     if not there:
         raise FileNotFoundError(

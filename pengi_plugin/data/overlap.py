@@ -31,6 +31,13 @@ from pengi_plugin.data.manifest import (
 #: A source with a start: of videos alone, as IDs elsewhere may end so too.
 VIDEO_AND_START = re.compile(r"(youtube:.+):(\d+(?:\.\d+)?)")
 
+#: What names of files add to IDs: zeros before a number of Freesound, and a ``Y``
+#: before the eleven characters of a video.
+SPELLINGS = (
+    re.compile(r"(?<=^freesound:)0+(\d+)$"),
+    re.compile(r"(?<=^youtube:)Y([\w-]{11})$"),
+)
+
 
 class Source(NamedTuple):
     """A recording, ``archive:ID``, and at which second of it a clip begins."""
@@ -51,13 +58,21 @@ Source(recording='clotho:rain_wav', start=None)]
     [Source(recording='youtube:-a_bcdefghi', start=30.0)]
     >>> read_sources("bbc:NHU:05001")
     [Source(recording='bbc:NHU:05001', start=None)]
+    >>> read_sources("Freesound:007 YouTube:Y-a_bcdefghi:30")
+    [Source(recording='freesound:7', start=None), \
+Source(recording='youtube:-a_bcdefghi', start=30.0)]
     """
     return [_read_source(word) for word in text.split()]
 
 
 def _read_source(word: str) -> Source:
+    archive, colon, name = word.partition(":")
+    word = f"{archive.lower()}{colon}{name}"
     match = VIDEO_AND_START.fullmatch(word)
-    return Source(match[1], float(match[2])) if match else Source(word)
+    recording = match[1] if match else word
+    for spelling in SPELLINGS:
+        recording = spelling.sub(r"\1", recording)
+    return Source(recording, float(match[2]) if match else None)
 
 
 class HeldOut:
@@ -222,11 +237,21 @@ def read_held_out(
     ]
 
 
+def folders_below(folder: Path) -> Iterator[Path]:
+    """Yield all folders below one, links to folders too, each once."""
+    seen = {os.path.realpath(folder)}
+    for parent, names, _ in os.walk(folder, followlinks=True):
+        real = {name: os.path.realpath(os.path.join(parent, name)) for name in names}
+        names[:] = [name for name in sorted(names) if real[name] not in seen]
+        seen |= {real[name] for name in names}
+        yield from (Path(parent, name) for name in names)
+
+
 def _manifests_below(folder: Path, own: set[str]) -> list[Path]:
     found = []
     for parent in [
         folder,
-        *sorted(path for path in folder.rglob("*") if path.is_dir()),
+        *sorted(folders_below(folder)),
     ]:
         for split in () if os.path.realpath(parent) in own else SPLITS:
             if any((parent / f"{split}.{kind}").is_file() for kind in ("json", "csv")):

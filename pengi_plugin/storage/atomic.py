@@ -2,9 +2,15 @@
 
 import contextlib
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def _own() -> str:
+    """Return a name that no other writer has: process numbers repeat in containers."""
+    return f"{secrets.token_hex(4)}.{os.getpid()}"
 
 
 @contextlib.contextmanager
@@ -34,7 +40,7 @@ def new_file(path: str | os.PathLike) -> Iterator[Path]:
     'whole'
     """
     path = Path(path)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    unfinished = path.with_name(f".{path.name}.{_own()}.unfinished")
     try:
         unfinished.touch()
         mode = unfinished.stat().st_mode
@@ -89,8 +95,8 @@ def new_folder(path: str | os.PathLike, replaces: str | None = None) -> Iterator
             f"{path} is there already and not empty; remove it or give another folder."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    replaced = path.with_name(f".{path.name}.{os.getpid()}.replaced")
+    unfinished = path.with_name(f".{path.name}.{_own()}.unfinished")
+    replaced = path.with_name(f".{path.name}.{_own()}.replaced")
     unfinished.mkdir()
     try:
         yield unfinished

@@ -267,7 +267,8 @@ def prepare_held_out(
     check_failed(errors, hparams.get("skip_failed_corpora", False))
     tests = [Path(corpus["manifest_folder"]) for corpus in found[1].values()]
     tests += [Path(hparams["data_folder"], name) for name in others]
-    tests = dict.fromkeys(str(folder / "test.json") for folder in tests)
+    names = ("test.json", "test.csv")
+    tests = dict.fromkeys(str(folder / name) for folder in tests for name in names)
     ready = [corpus for name, corpus in found[0].items() if name not in errors]
     folders = [corpus["manifest_folder"] for corpus in ready]
     return folders + [path for path in tests if Path(path).is_file()]

@@ -9,6 +9,7 @@ from pengi_plugin.corpora.audiocaps import read_clips
 from pengi_plugin.corpora.clothoaqa import clotho_source
 from pengi_plugin.corpora.dcase2017_task4 import read_labels
 from pengi_plugin.corpora.wavcaps import read_item
+from pengi_plugin.data.check import find_manifests
 from pengi_plugin.data.overlap import (
     HeldOut,
     count_overlaps,
@@ -185,3 +186,30 @@ def test_clips_of_clotho_and_clothoaqa_are_compared_by_name():
     same = clotho_source("Geese1 - (Apollonia&#39;s sPA) 18_44", "freesound:3")
     assert evaluation.names_of(row(same)) == {"test set"}
     assert not evaluation.names_of(row(clotho_source("Geese2", "freesound:3")))
+
+
+@pytest.mark.parametrize(
+    ("source", "other"),
+    [
+        ("freesound:7", "Freesound:007"),
+        ("youtube:-a_bcdefghi:30", "YouTube:Y-a_bcdefghi:30"),
+    ],
+)
+def test_a_source_in_another_spelling_is_the_same(source, other):
+    clip = {"wav": "a.wav", "duration": 10, "source": source}
+    held_out = HeldOut()
+    held_out.add([clip], "test set")
+    assert held_out.names_of({**clip, "wav": "b.wav", "source": other})
+    assert not held_out.names_of({**clip, "wav": "b.wav", "source": f"{source}0x"})
+
+
+def test_test_sets_below_a_link_are_held_out(tmp_path):
+    row = {"wav": "a.wav", "duration": 1, "task": "x"}
+    (tmp_path / "real" / "esc50").mkdir(parents=True)
+    (tmp_path / "real" / "esc50" / "test.json").write_text(json.dumps({"1": row}))
+    (tmp_path / "sets").mkdir()
+    (tmp_path / "sets" / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "loop").symlink_to(tmp_path / "sets")
+    assert [name for name, _ in read_held_out([tmp_path / "sets"])] == ["esc50"]
+    (manifest,), _ = find_manifests(tmp_path / "sets")
+    assert manifest.parent.name == "esc50"

@@ -1,5 +1,6 @@
 """Rows of a manifest are the same from JSON, CSV and the Arrow file made of them."""
 
+import errno
 import json
 import os
 import pickle
@@ -345,3 +346,32 @@ def test_a_large_manifest_needs_little_memory(tmp_path, root):
     assert mapped < 40
     assert converted < 60
     assert dicts > 120  # so that the bounds tell something
+
+
+@pytest.mark.parametrize("source", [["freesound:1"], 1])
+def test_a_source_that_is_no_text_is_an_error_and_not_passed_over(tmp_path, source):
+    path = write(tmp_path / "train.json", {"1": a_row(source=source)})
+    with pytest.raises(ValueError, match=r"has the source .*; it must be a text"):
+        read_manifest(path, "m")
+
+
+def test_a_duration_beyond_all_numbers_is_a_fault_of_its_row(tmp_path):
+    path = write(tmp_path / "train.json", {"1": a_row(duration=10**400)})
+    with pytest.raises(ValueError, match=r"Row 'm/1' .* has the duration 1000"):
+        read_manifest(path, "m")
+
+
+def test_on_a_file_system_that_is_read_only_the_cache_is_used(tmp_path, monkeypatch):
+    (tmp_path / "m").mkdir()
+    path = write(tmp_path / "m" / "train.json", {"1": a_row()})
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    new_file = arrow.new_file
+
+    def refused(target):
+        if target.parent == path.parent:
+            raise OSError(errno.EROFS, "Read-only file system")
+        return new_file(target)
+
+    monkeypatch.setattr(arrow, "new_file", refused)
+    assert list(read_manifest(path, "m")) == ["m/1"]
+    assert list((tmp_path / "cache").rglob("*.arrow"))

@@ -96,3 +96,11 @@ def test_a_folder_that_holds_something_else_is_never_replaced(tmp_path, replaces
     with pytest.raises(FileExistsError, match="there already and not empty"), writing:
         pass
     assert (tmp_path / "mine" / "notes.txt").read_text() == "precious"
+
+
+def test_two_writers_of_one_process_number_write_two_files(tmp_path):
+    path = tmp_path / "file"
+    with new_file(path) as one, new_file(path) as other:
+        one.write_text("one")
+        other.write_text("other")
+        assert one.read_text() == "one"

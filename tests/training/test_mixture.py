@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pengi_plugin.data.manifest import write_manifests
 from pengi_plugin.training.identity import check_same_run
 from pengi_plugin.training.mixture import (
     chosen_corpora,
@@ -385,3 +386,20 @@ def test_a_corpus_whose_rows_are_of_other_tasks_is_not_called_absent(partly_dama
     remarks = remarks_on(partly_damaged, ["good"], {})
     table = mixture_table({}, partly_damaged["known_corpora"], remarks)
     assert "good      no training rows" in table
+
+
+def test_a_test_manifest_in_csv_is_held_out(hparams, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "test.csv").write_text("ID,wav,duration,task\n1,a.wav,1,x\n")
+    hparams["known_corpora"]["clips"]["manifest_folder"] = str(tmp_path / "mine")
+    hparams |= {"held_out_corpora": {}, "save_folder": str(tmp_path / "save")}
+    paths = prepare_held_out(hparams, ["clotho", "macs"])
+    assert paths == [str(tmp_path / "mine" / "test.csv")]
+
+
+def test_splits_of_an_earlier_preparation_are_not_trained_on(tmp_path):
+    row = {"1": {"wav": "{data_root}/a.wav", "duration": 1.0, "task": "x"}}
+    both = {"train": row, "valid": row}
+    write_manifests(tmp_path / "m", both, tmp_path, {"option": 1}, {})
+    write_manifests(tmp_path / "m", {"train": row}, tmp_path, {"option": 2}, {})
+    assert not read_splits("mine", tmp_path / "m")["valid"]

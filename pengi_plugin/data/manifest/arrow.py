@@ -13,10 +13,12 @@ is now, which size and times of change tell; where these differ, or the manifest
 written just before it was read, a digest of its bytes. Else it is made again.
 """
 
+import errno
 import hashlib
 import json
 import logging
 import os
+import sys
 import time
 from array import array
 from bisect import bisect_right
@@ -208,7 +210,10 @@ def open_arrow(path: str | Path) -> ArrowFile:
     for target in targets:
         try:
             return _convert(path, target)
-        except PermissionError as error:
+        except OSError as error:
+            is_denied = isinstance(error, PermissionError)
+            if not is_denied and error.errno != errno.EROFS:
+                raise
             logger.info("%s cannot be written (%s).", target, error)
             denied = error
     raise PermissionError(
@@ -355,4 +360,5 @@ def cells_of(name: bytes, row: Mapping) -> dict[str, object]:
 
 
 def _is_number(value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_real and not abs(value) > sys.float_info.max

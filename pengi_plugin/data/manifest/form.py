@@ -125,9 +125,14 @@ def fault_of(row: Mapping) -> str:
     for name in ("wav", "task"):
         if not isinstance(row[name], str):
             return f"has the {name} {row[name]!r}; it must be a text."
+    if not isinstance(row.get("source", ""), str | None):
+        return (
+            f"has the source {row['source']!r}; it must be a text with blanks between "
+            "several, or its recording cannot be compared with test sets."
+        )
     try:
         duration = float(row["duration"])
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         duration = math.nan
     if not 0 < duration < math.inf:
         return (

@@ -8,7 +8,13 @@ import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pengi_plugin.data.manifest.prepared import LEFT_OUT, RECORD, left_out_state
+from pengi_plugin.data.manifest.form import SPLITS
+from pengi_plugin.data.manifest.prepared import (
+    LEFT_OUT,
+    RECORD,
+    left_out_state,
+    read_record,
+)
 from pengi_plugin.storage.atomic import new_file, write_file
 
 logger = logging.getLogger(__name__)
@@ -46,7 +52,7 @@ def write_manifests(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     # Manifests of two preparations must never be taken for those of one.
-    (folder / RECORD).unlink(missing_ok=True)
+    _remove_manifests(folder, but=splits)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([("wav", "reason"), *sorted(left_out.items())])
@@ -83,6 +89,18 @@ def write_manifests(
     write_file(folder / RECORD, json.dumps(record, indent=1))
     written = ", ".join(f"{n} {split}" for split, n in sizes.items())
     logger.info("Wrote %s: %s rows.", folder, written)
+
+
+def _remove_manifests(folder: Path, but: Iterable[str]) -> None:
+    """Remove the record of an earlier preparation, and its splits but these."""
+    try:
+        earlier = read_record(folder).get("splits", ())
+    except ValueError:  # it is damaged, which is why the corpus is prepared again
+        earlier = SPLITS
+    (folder / RECORD).unlink(missing_ok=True)
+    for split in set(earlier).intersection(SPLITS).difference(but):
+        (folder / f"{split}.json").unlink(missing_ok=True)
+        (folder / f"{split}.json.arrow").unlink(missing_ok=True)
 
 
 def _write_rows(path: Path, rows: Iterable[tuple[str, Mapping]]) -> int:
