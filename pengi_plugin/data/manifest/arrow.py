@@ -37,7 +37,7 @@ from pengi_plugin.storage.atomic import new_file
 logger = logging.getLogger(__name__)
 
 #: Changed with the columns or what they mean, so that older files are made again.
-VERSION = 2
+VERSION = 3
 
 COLUMNS = (
     ("ID", pa.binary()),
