@@ -12,7 +12,7 @@ from pengi_plugin.commands.report import USER_ERRORS, message_of
 
 #: In the order of ``pengi --help``.
 COMMANDS = (
-    *("prepare", "check", "shard", "convert", "export"),
+    *("prepare", "check", "shard", "convert", "export", "push"),
     *("ask", "describe", "classify", "annotate"),
 )
 

@@ -26,6 +26,9 @@ ALLOWED = {
         *("conversion", "data", "inference", "lobes", "metrics", "precision"),
         *("pretrained", "protocols", "storage", "tasks"),
     },
+    "publishing": {
+        *("corpora", "inference", "pretrained", "protocols", "storage"),
+    },
     "annotation": {"data", "inference", "storage"},
     "commands": {
         *(
@@ -35,6 +38,7 @@ ALLOWED = {
             "data",
             "inference",
             "pretrained",
+            "publishing",
             "storage",
         ),
         *("tasks", "training"),
