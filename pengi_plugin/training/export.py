@@ -20,6 +20,7 @@ from yaml import YAMLError  # SpeechBrain reads checkpoints with PyYAML
 
 from pengi_plugin.pretrained.card import note_datasets
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, load_folder, load_pretrained
+from pengi_plugin.pretrained.int8 import write_int8
 from pengi_plugin.pretrained.write import dumped, kind_of, write_model
 from pengi_plugin.storage.atomic import new_folder
 from pengi_plugin.storage.fingerprint import fingerprint
@@ -36,6 +37,7 @@ def export_run(
     run_folder: str | os.PathLike,
     output_folder: str | os.PathLike,
     model: dict | None = None,
+    int8: bool = False,
 ) -> None:
     """Write a folder with the model that a run has trained, at its best.
 
@@ -56,6 +58,8 @@ def export_run(
         The constructed ``model`` section, where there is one, as at the end of a
         training script: its frozen parts are written as they are, and the folder
         takes the place of an earlier export. If None, the model is built anew.
+    int8 : bool
+        Whether the folder holds int8 weights, for inference; see ``lobes.int8``.
 
     Raises
     ------
@@ -83,6 +87,8 @@ def export_run(
             model = {**model, "lm": merged(model["lm"])}
         write_model(folder, section, model)
         note_datasets(folder, list(recorded(save_folder, DATASETS)))
+        if int8:
+            write_int8(folder, trust=True)
         # Strict: a folder that does not load is not kept. Its YAML is the run's own.
         load_folder(folder, trust=True)
 
