@@ -13,7 +13,10 @@ import pytest
 FOUND_OTHERWISE = {"pretty-midi", "tensorboard"}
 
 #: Module -> distribution, of optional ones, which need not be installed here.
-NAMES = ("pycocoevalcap", "matplotlib", "peft", "fsspec")
+NAMES = (
+    *("pycocoevalcap", "matplotlib", "peft", "fsspec"),
+    *("onnx", "onnxruntime", "onnxscript"),
+)
 OPTIONAL = {name: name for name in NAMES} | {"imageio_ffmpeg": "imageio-ffmpeg"}
 
 
