@@ -13,6 +13,7 @@ from pengi_plugin.commands.report import USER_ERRORS, message_of
 #: In the order of ``pengi --help``.
 COMMANDS = (
     *("prepare", "check", "shard", "convert", "export"),
+    *("export-onnx", "push"),
     *("ask", "describe", "classify", "annotate", "demo", "serve"),
 )
 
@@ -55,7 +56,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for name in COMMANDS:
-        module = importlib.import_module(f"pengi_plugin.commands.{name}")
+        module = importlib.import_module(
+            f"pengi_plugin.commands.{name.replace('-', '_')}"
+        )
         text = module.run.__doc__.splitlines()[0]
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=module.run)

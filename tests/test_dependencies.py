@@ -16,6 +16,7 @@ FOUND_OTHERWISE = {"pretty-midi", "tensorboard"}
 NAMES = (
     *("pycocoevalcap", "matplotlib", "peft", "fsspec"),
     *("gradio", "litserve", "fastapi", "starlette"),
+    *("onnx", "onnxruntime", "onnxscript"),
 )
 OPTIONAL = {name: name for name in NAMES} | {"imageio_ffmpeg": "imageio-ffmpeg"}
 

@@ -26,6 +26,9 @@ ALLOWED = {
         *("conversion", "data", "inference", "lobes", "metrics", "precision"),
         *("pretrained", "protocols", "storage", "tasks"),
     },
+    "publishing": {
+        *("corpora", "inference", "pretrained", "protocols", "storage"),
+    },
     "annotation": {"data", "inference", "storage"},
     "demo": {"corpora", "inference", "tasks"},
     "serving": {"inference"},
@@ -39,6 +42,7 @@ ALLOWED = {
             "inference",
             "pretrained",
             "serving",
+            "publishing",
             "storage",
         ),
         *("tasks", "training"),

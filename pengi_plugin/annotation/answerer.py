@@ -35,6 +35,8 @@ class Answerer:
         Threads of a worker; those of PyTorch if None.
     trust : bool
         Whether the model's YAML may build and call anything.
+    int8 : bool
+        Whether the model's weights are rounded to 8 bits.
 
     Raises
     ------
@@ -51,6 +53,7 @@ class Answerer:
     run_opts: Mapping = field(default_factory=dict)
     n_thread: int | None = None
     trust: bool = False
+    int8: bool = False
 
     def __post_init__(self):
         if self.windows not in WINDOWS:
@@ -71,6 +74,7 @@ class Answerer:
             "windows": self.windows,
             "search": self.search,
             "precision": self.run_opts.get("precision", "fp32"),
+            **({"int8": True} if self.int8 else {}),
         }
 
     def __call__(self, number: int):
@@ -89,7 +93,10 @@ class Answerer:
         if options.get("device", "cuda") == "cuda" and n_gpu > 1:
             options["device"] = f"cuda:{number % n_gpu}"
         model = AudioLanguageModel.from_hparams(
-            source=self.model, trust=self.trust, run_opts=options
+            source=self.model,
+            trust=self.trust,
+            run_opts=options,
+            int8=self.int8,
         )
         if not model.is_repeatable(**self.search):  # refuses wrong options too
             raise ValueError(

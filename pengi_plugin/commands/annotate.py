@@ -57,6 +57,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     add_trust(command)
+    command.add_argument(
+        "--int8", action="store_true", help="weights of 8 bits: faster on CPUs"
+    )
     for name, (kind, text) in SEARCH.items():
         command.add_argument(f"--{name.replace('_', '-')}", type=kind, help=text)
 
@@ -91,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
         run_opts,
         n_thread if args.workers > 1 else None,
         args.trust,
+        args.int8,
     )
     settings = answerer.settings()
     count = complete(output, settings, answerer, args.workers, args.retry_errors)

@@ -16,6 +16,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--text-tokenizer", help="folder of CLIP's tokenizer; else from the hub"
     )
+    command.add_argument(
+        "--int8", action="store_true", help="weights of 8 bits, to answer on CPUs"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,6 +30,6 @@ def run(args: argparse.Namespace) -> int:
         "text_tokenizer": args.text_tokenizer,
     }
     tokenizers = {name: value for name, value in tokenizers.items() if value}
-    convert(args.checkpoint, args.output_folder, **tokenizers)
+    convert(args.checkpoint, args.output_folder, **tokenizers, int8=args.int8)
     print(args.output_folder)
     return 0

@@ -21,6 +21,7 @@ from pengi_plugin.conversion import released
 from pengi_plugin.conversion.layout import check_layout
 from pengi_plugin.lobes.tokenizer import HFTokenizer
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, load_folder
+from pengi_plugin.pretrained.int8 import write_int8
 from pengi_plugin.pretrained.write import write_template
 from pengi_plugin.storage.atomic import new_folder
 
@@ -43,6 +44,7 @@ def convert(
     output_folder: str | os.PathLike,
     lm_tokenizer: str | os.PathLike = LM_TOKENIZER,
     text_tokenizer: str | os.PathLike = TEXT_TOKENIZER,
+    int8: bool = False,
 ) -> None:
     """Turn a released checkpoint into a folder for ``from_hparams``.
 
@@ -59,6 +61,8 @@ def convert(
     text_tokenizer : str
         Folder with CLIP's tokenizer, or a hub name; a checkpoint without text
         encoder needs none.
+    int8 : bool
+        Whether the folder holds int8 weights, for inference; see ``lobes.int8``.
 
     Raises
     ------
@@ -88,6 +92,8 @@ def convert(
         template = "base" if has_text_encoder else "base_no_text_encoder"
         write_template(f"{template}.yaml", folder / HPARAMS_FILE, values)
         write_template("model_card.md", folder / "README.md", values)
+        if int8:
+            write_int8(folder)
         load_folder(folder)  # strict: a folder that does not load is not kept
 
 

@@ -49,6 +49,9 @@ class AudioLanguageModel(RecordingModel):
         everywhere, in which the answers are those of the released code.
     freeze_params : bool
         Whether to switch to evaluation mode without gradients.
+    int8 : bool
+        Whether to round weights to 8 bits: faster and smaller on CPUs; see
+        ``lobes.int8``.
 
     Raises
     ------
@@ -78,8 +81,15 @@ class AudioLanguageModel(RecordingModel):
     ]
     MODULES_NEEDED = ["pengi", "searcher"]
 
-    def __init__(self, modules=None, hparams=None, run_opts=None, freeze_params=True):
-        super().__init__(modules, hparams, run_opts, freeze_params)
+    def __init__(
+        self,
+        modules=None,
+        hparams=None,
+        run_opts=None,
+        freeze_params=True,
+        int8=False,
+    ):
+        super().__init__(modules, hparams, run_opts, freeze_params, int8)
         if freeze_params and self.device_type == "cpu":
             pack_linears(self.mods.pengi)  # faster; the weights do not change
         self.tokenizer = self.hparams.tokenizer

@@ -20,6 +20,7 @@ from pengi_plugin.data.audio import (
     repeat_or_trim,
 )
 from pengi_plugin.data.shards import is_member
+from pengi_plugin.lobes.int8 import to_int8
 from pengi_plugin.precision import choose_precision
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, open_folder
 from pengi_plugin.pretrained.trust import unbuildable
@@ -39,14 +40,24 @@ class RecordingModel(Pretrained):
         Such as ``{"device": "cuda", "precision": "bf16"}``.
     freeze_params : bool
         Whether to switch to evaluation mode without gradients.
+    int8 : bool
+        Whether to round weights to 8 bits: faster and smaller on CPUs; see
+        ``lobes.int8``.
 
     Raises
     ------
     ValueError
-        If the YAML lacks something.
+        If the YAML lacks something, or int8 is asked for on another device.
     """
 
-    def __init__(self, modules=None, hparams=None, run_opts=None, freeze_params=True):
+    def __init__(
+        self,
+        modules=None,
+        hparams=None,
+        run_opts=None,
+        freeze_params=True,
+        int8=False,
+    ):
         missing = [name for name in self.MODULES_NEEDED if name not in (modules or {})]
         missing += [name for name in self.HPARAMS_NEEDED if name not in (hparams or {})]
         if missing:
@@ -58,6 +69,13 @@ class RecordingModel(Pretrained):
         hparams = {"audio_normalizer": normalizer} | hparams
         run_opts = _with_precision(run_opts)
         super().__init__(modules, hparams, run_opts, freeze_params)
+        if int8 and not (freeze_params and self.device_type == "cpu"):
+            raise ValueError(
+                "int8 is for answering on a CPU, without gradients; got "
+                f"device={self.device}, freeze_params={freeze_params}."
+            )
+        if int8:
+            to_int8(self.mods)
 
     @classmethod
     def from_hparams(

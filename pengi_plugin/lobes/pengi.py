@@ -108,7 +108,11 @@ class Pengi(TrainedParts):
         A prompt that is a sequence (no text encoder: [batch, token, d_model]) is
         never normalised, as in the released model.
         """
-        embedding = self.text_projection(self.text_encoder(prompts))
+        return self.project_prompt(self.text_encoder(prompts))
+
+    def project_prompt(self, states: Tensor) -> Tensor:
+        """Map what the text encoder gives to [batch, d_embedding]."""
+        embedding = self.text_projection(states)
         if self.normalize_prompt and embedding.dim() == 2:
             embedding = F.normalize(embedding, dim=-1)
         return embedding

@@ -180,7 +180,11 @@ class PooledTower:
         """Encode token ids of any lengths: [batch, d_text]."""
         length = max(len(row) for row in ids)
         mask = self._padded([[1] * len(row) for row in ids], 0, length)
-        output = self.model(input_ids=self._padded(ids, 0, length), attention_mask=mask)
+        return self.encode_padded(self._padded(ids, 0, length), mask)
+
+    def encode_padded(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Encode token ids [batch, token], of which those count whose mask is 1."""
+        output = self.model(input_ids=ids, attention_mask=mask)
         if self.pooling is None:
             return output.pooler_output
         return self.pooling(output.last_hidden_state, mask)
@@ -299,7 +303,11 @@ class CLIPTextEncoder(FrozenPromptEncoder):
     def encode_ids(self, ids: list[list[int]]) -> Tensor:
         """Encode token ids of any lengths: [batch, d_text]."""
         end = self.model.config.eos_token_id
-        return self.model(self._padded(ids, end, self.max_tokens)).text_embeds
+        return self.encode_padded(self._padded(ids, end, self.max_tokens))
+
+    def encode_padded(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Encode token ids [batch, max_tokens]; the end token says what counts."""
+        return self.model(ids).text_embeds
 
 
 class ClipTextTower(CLIPTextModelWithProjection):
@@ -363,7 +371,11 @@ class TokenEmbeddingEncoder(FrozenPromptEncoder):
 
     def encode_ids(self, ids: list[list[int]]) -> Tensor:
         """Embed token ids: [batch, n_token, d_model]."""
-        return self.lm[0].embed(self._padded(ids, self.pad_id, self.max_tokens))
+        return self.encode_padded(self._padded(ids, self.pad_id, self.max_tokens))
+
+    def encode_padded(self, ids: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Embed token ids [batch, n_token]; padding is not masked."""
+        return self.lm[0].embed(ids)
 
     @property
     def device(self) -> torch.device:

@@ -6,7 +6,7 @@ answers with them, and recipes continue training from them.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -21,6 +21,7 @@ from speechbrain.utils.fetching import (
 from speechbrain.utils.parameter_transfer import Pretrainer
 from torch import nn
 
+from pengi_plugin.lobes.int8 import to_int8
 from pengi_plugin.pretrained.trust import (
     build_hparams,
     check_files,
@@ -143,6 +144,8 @@ class FolderPretrainer(Pretrainer):
         Name -> torch module (from a safetensors file) or tokenizer.
     files : dict
         Name -> file name in the folder.
+    int8 : list of str
+        Names of modules whose weights are in int8; see ``lobes.int8``.
 
     Example
     -------
@@ -154,7 +157,7 @@ class FolderPretrainer(Pretrainer):
     >>> pretrainer.load_collected()
     """
 
-    def __init__(self, loadables: dict, files: dict):
+    def __init__(self, loadables: dict, files: dict, int8: Sequence[str] = ()):
         if not all(isinstance(item, Mapping) for item in (loadables, files)):
             raise ValueError(
                 "loadables and files must be mappings of names; got "
@@ -180,10 +183,14 @@ class FolderPretrainer(Pretrainer):
                 "on one side only."
             )
         modules = [k for k, v in loadables.items() if isinstance(v, nn.Module)]
+        wrong = [name for name in int8 if name not in modules]
+        if isinstance(int8, str) or wrong:
+            raise ValueError(f"int8 must be a list of modules' names; got {int8!r}.")
         super().__init__(
             loadables=loadables, custom_hooks=dict.fromkeys(modules, load_part)
         )
         self.files = dict(files)
+        self.int8 = tuple(int8)
 
     def collect_files(
         self,
@@ -204,6 +211,12 @@ class FolderPretrainer(Pretrainer):
         return super().collect_files(
             local_strategy=local_strategy, fetch_config=fetch_config
         )
+
+    def load_collected(self) -> None:
+        """Load the files that were found; parts of ``int8`` take their form first."""
+        for name in self.int8:
+            to_int8(self.loadables[name])
+        super().load_collected()
 
 
 def load_pretrained(
@@ -350,6 +363,7 @@ def continue_from(overrides: str, text: str = "") -> str:
         if is_local:
             check_inside(path, root, HPARAMS_FILE)
         check_text(read_text(path), path, root)
+    check_trainable(path, source)
     lines = [
         line
         for line in overrides.splitlines()
@@ -360,3 +374,13 @@ def continue_from(overrides: str, text: str = "") -> str:
         f"model: !include:{quote(str(path))}",
     ]
     return "\n".join(lines)
+
+
+def check_trainable(path: Path, source: str) -> None:
+    """Raise ValueError if a model's YAML says that its weights are in int8."""
+    pretrainer = YAML().load(read_text(path)).get("pretrainer")
+    if isinstance(pretrainer, Mapping) and pretrainer.get("int8"):
+        raise ValueError(
+            f"{source} holds weights in int8, which cannot be trained. Give the folder "
+            "in float32 that pengi export or pengi convert writes without --int8."
+        )

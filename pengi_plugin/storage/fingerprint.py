@@ -1,17 +1,20 @@
 """A model's folder, or its name on the hub, in; what tells it from others out."""
 
 import hashlib
+from collections.abc import Sequence
 
 from pengi_plugin.storage.locate import download, locate
 
 
-def fingerprint(model: str) -> str:
+def fingerprint(model: str, without: Sequence[str] = ()) -> str:
     """Return what tells one model from another.
 
     Arguments
     ---------
     model : str
         A folder, or the name of a hub repository.
+    without : list of str
+        Files of the folder that do not count, such as its card.
 
     Returns
     -------
@@ -32,6 +35,8 @@ def fingerprint(model: str) -> str:
     folder = location.path
     files = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if str(path.relative_to(folder)) in without:
+            continue
         files.update(str(path.relative_to(folder)).encode())
         with open(path, "rb") as file:
             while block := file.read(1 << 20):

@@ -18,13 +18,15 @@ from ruamel.yaml.comments import CommentedMap
 from speechbrain.utils.checkpoints import Checkpoint
 from yaml import YAMLError  # SpeechBrain reads checkpoints with PyYAML
 
+from pengi_plugin.pretrained.card import note_datasets
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, load_folder, load_pretrained
+from pengi_plugin.pretrained.int8 import write_int8
 from pengi_plugin.pretrained.write import dumped, kind_of, write_model
 from pengi_plugin.storage.atomic import new_folder
 from pengi_plugin.storage.fingerprint import fingerprint
 from pengi_plugin.training.adaptation import adapt, has_lora, merged, write_adapter
 from pengi_plugin.training.checkpoints import WholeCheckpointer
-from pengi_plugin.training.identity import PRETRAINED, recorded
+from pengi_plugin.training.identity import DATASETS, PRETRAINED, recorded
 
 #: Folder beside an exported model with the low-rank updates of its LM alone. The
 #: model's own LM has them added to its weights.
@@ -35,6 +37,7 @@ def export_run(
     run_folder: str | os.PathLike,
     output_folder: str | os.PathLike,
     model: dict | None = None,
+    int8: bool = False,
 ) -> None:
     """Write a folder with the model that a run has trained, at its best.
 
@@ -55,6 +58,8 @@ def export_run(
         The constructed ``model`` section, where there is one, as at the end of a
         training script: its frozen parts are written as they are, and the folder
         takes the place of an earlier export. If None, the model is built anew.
+    int8 : bool
+        Whether the folder holds int8 weights, for inference; see ``lobes.int8``.
 
     Raises
     ------
@@ -67,12 +72,13 @@ def export_run(
     run_folder = Path(run_folder).expanduser()
     tree = read_run(run_folder)
     section = tree["model"]
+    save_folder = save_folder_of(run_folder, tree)
     is_live = model is not None
     if not is_live:
-        check_pretrained(tree, save_folder_of(run_folder, tree))
+        check_pretrained(tree, save_folder)
         model = rebuild(section, tree.get("pretrained_folder"))
         adapt(model, tree)
-    load_checkpoint(model, save_folder_of(run_folder, tree))
+    load_checkpoint(model, save_folder)
     with new_folder(
         output_folder, replaces=HPARAMS_FILE if is_live else None
     ) as folder:
@@ -80,6 +86,9 @@ def export_run(
             write_adapter(model["lm"], folder / ADAPTER)
             model = {**model, "lm": merged(model["lm"])}
         write_model(folder, section, model)
+        note_datasets(folder, list(recorded(save_folder, DATASETS)))
+        if int8:
+            write_int8(folder, trust=True)
         # Strict: a folder that does not load is not kept. Its YAML is the run's own.
         load_folder(folder, trust=True)
 

@@ -18,6 +18,9 @@ RUN_FILE = "run.json"
 #: Name of the setting that tells the files of ``pretrained_folder`` from others.
 PRETRAINED = "pretrained_folder (files)"
 
+#: Part of what is written down: the data sets that the model has been trained on.
+DATASETS = "datasets"
+
 #: Settings that may change while a run goes on: where things are, how fast it goes,
 #: what is printed, how it is tested, and how long it trains (`total_steps` and
 #: `cooldown` of a schedule follow from that).

@@ -40,6 +40,7 @@ from pengi_plugin.data.manifest import (
 from pengi_plugin.data.overlap import read_held_out
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.precision import choose_precision
+from pengi_plugin.pretrained.card import CARD_FILE, datasets_of
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, continue_from, load_pretrained
 from pengi_plugin.pretrained.write import kind_of
 from pengi_plugin.protocols.rows import merge_references
@@ -60,6 +61,7 @@ from pengi_plugin.training.export import export_run
 from pengi_plugin.training.gradient_checkpointing import checkpoint_parts
 from pengi_plugin.training.hparams import read_hparams
 from pengi_plugin.training.identity import (
+    DATASETS,
     PRETRAINED,
     RUN_FILE,
     check_same_run,
@@ -424,6 +426,10 @@ def fit(
         check_same_run,
         args=[hparams["save_folder"], ROWS, describe(rows), ROWS_HINT],
     )
+    before = hparams.get("pretrained_folder")
+    names = [*(datasets_of(before) if before else ()), *hparams["corpora"]]
+    trained_on = dict.fromkeys(sorted(names), True)
+    run_on_main(check_same_run, args=[hparams["save_folder"], DATASETS, trained_on])
     hparams["tensorboard_logger"] = hparams["tensorboard_logger"]()
     model = hparams["model"][kind_of(hparams["model"])]
     checkpoint_parts(model, hparams.get("gradient_checkpointing") or [])
@@ -614,11 +620,18 @@ def test(hparams: dict, run_opts: Mapping, rows: Mapping[str, Rows]) -> list[dic
         hparams["seed"],
     )
     answers = generated_answers(session, asked)
+    table = with_model(table, hparams["export_folder"])
     if if_main_process():
         folder = Path(hparams["output_folder"])
         print(write_table(table, folder, "test_scores"))
         report_answers(folder / "test_answers.jsonl", asked, answers)
     return table
+
+
+def with_model(table: list[dict], folder: str | Path) -> list[dict]:
+    """Let each line of a table say of which exported model it is, card aside."""
+    name = fingerprint(folder, without=[CARD_FILE])
+    return [{**line, "model": name} for line in table]
 
 
 def open_session(

@@ -10,7 +10,7 @@ from pengi_plugin.inference import AudioTextModel
 from pengi_plugin.protocols.benchmark import score_entry
 from pengi_plugin.protocols.table import write_table
 from pengi_plugin.tasks import extend
-from pengi_plugin.training.run import open_session
+from pengi_plugin.training.run import open_session, with_model
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,7 @@ def score_sets(hparams: dict, run_opts: Mapping, rows: dict[str, dict]) -> list[
         else:
             logger.info("No test row is of the task of %r; it is left out.", name)
     table = [{**line, "prompt": ""} for line in table]  # CLAP reads no prompts
+    table = with_model(table, hparams["export_folder"])
     if if_main_process():
         print(write_table(table, Path(hparams["output_folder"]), "test_scores"))
     return table

@@ -27,6 +27,7 @@ from speechbrain.utils.distributed import if_main_process, run_on_main
 from pengi_plugin.commands.model import add_trust
 from pengi_plugin.data.manifest import check_options, read_manifest
 from pengi_plugin.inference import AudioLanguageModel
+from pengi_plugin.pretrained.card import CARD_FILE
 from pengi_plugin.protocols.benchmark import score_entry, unscored_line
 from pengi_plugin.protocols.entries import check_entry
 from pengi_plugin.protocols.session import Session
@@ -166,6 +167,7 @@ def main(arguments: list[str]) -> list[dict]:
     settings = {} if precision == "fp32" else {"precision": precision}
     search = hparams["search"]
     shown = ", ".join(f"{key}={value}" for key, value in (search | settings).items())
+    of_model = fingerprint(options.model, without=[CARD_FILE])
     folder = Path(hparams["output_folder"]) / known_as.replace("/", "--")
     lines = []
     for name in names:
@@ -177,7 +179,8 @@ def main(arguments: list[str]) -> list[dict]:
             batch_size=hparams["batch_size"],
         )
         found = evaluate_set(name, hparams["sets"][name], session, templates)
-        lines += [{**line, "settings": shown} for line in found]
+        columns = {"settings": shown, "model": of_model}
+        lines += [{**line, **columns} for line in found]
         if if_main_process():
             write_table(with_earlier(lines, folder), folder)
     if if_main_process():

@@ -1,0 +1,165 @@
+"""A model's card and scores in, the card that is published out: SpeechBrain's form."""
+
+import importlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from huggingface_hub import EvalResult, ModelCard
+
+from pengi_plugin.protocols.table import markdown
+
+#: Stands in the cards of folders for the name of the repository.
+ANY_SOURCE = "FOLDER_OR_HUB_NAME"
+
+#: The paragraph of an exported folder's card that is left out.
+TO_BE_WRITTEN = re.compile(r"\nSay here what it was trained on.*?(?=\n\n)", re.DOTALL)
+
+#: SpeechBrain's cards end so.
+CITATION = """\
+```bibtex
+@inproceedings{deshmukh2023pengi,
+  title = {Pengi: An Audio Language Model for Audio Tasks},
+  author = {Deshmukh, Soham and Elizalde, Benjamin and Singh, Rita and Wang, Huaming},
+  booktitle = {Advances in Neural Information Processing Systems},
+  year = {2023}
+}
+@article{ravanelli2024speechbrain,
+  title = {Open-Source Conversational AI with SpeechBrain 1.0},
+  author = {Ravanelli, Mirco and others},
+  journal = {Journal of Machine Learning Research},
+  volume = {25},
+  year = {2024}
+}
+```"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a card says that is not in the model's folder.
+
+    Arguments
+    ---------
+    repository : str
+        ``owner/name``.
+    license : str
+        The hub's identifier, such as ``apache-2.0``.
+    languages : list of str
+        Of the answers, such as ``en``.
+    datasets : list of str
+        What the model was trained on; empty where that is not known.
+    lines : list of dict
+        Scores of this very model; see ``protocols.table``.
+    """
+
+    repository: str
+    license: str
+    languages: Sequence[str] = ("en",)
+    datasets: Sequence[str] = ()
+    lines: Sequence[dict] = field(default_factory=tuple)
+
+
+def publishable_card(card: ModelCard, facts: Facts) -> str:
+    """Complete the card of a model's folder.
+
+    What stands there stays; a section that it has already is not added.
+
+    Arguments
+    ---------
+    card : ModelCard
+        The folder's; changed.
+    facts : Facts
+        What to add.
+
+    Returns
+    -------
+    text : str
+        Of the README.md to publish.
+    """
+    data = card.data
+    data.library_name = "speechbrain"
+    data.license = facts.license
+    data.language = list(facts.languages)
+    data.tags = list(dict.fromkeys([*(data.tags or ()), "speechbrain", "pytorch"]))
+    data.datasets = list(facts.datasets) or None
+    data.metrics = list(dict.fromkeys(map(metric_of, facts.lines))) or None
+    if facts.lines:
+        data.model_name = facts.repository.split("/")[1]
+        task = data.pipeline_tag or "audio-text-to-text"
+        data.eval_results = [result_of(line, task) for line in facts.lines]
+    body = TO_BE_WRITTEN.sub("", card.text).replace(ANY_SOURCE, facts.repository)
+    sections = {
+        "Scores": scores_section(facts.lines),
+        "Training data": data_section(facts.datasets),
+        "Licence": f"{facts.license}. The licences of the training data are above.",
+        "Limitations": "Answers may be wrong; scores on other recordings than those "
+        "above are not known.",
+        "Citing": CITATION,
+    }
+    for title, text in sections.items():
+        if not re.search(rf"^#+ {title}\s*$", body, re.MULTILINE):
+            body = f"{body.rstrip()}\n\n## {title}\n\n{text}\n"
+    return f"---\n{data.to_yaml()}\n---\n{body}"
+
+
+def metric_of(line: dict) -> str:
+    """Return the name of a line's metric in a card's head.
+
+    Example
+    -------
+    >>> metric_of({"metric": "exact match"})
+    'exact_match'
+    """
+    return re.sub(r"[^a-z0-9]+", "_", str(line["metric"]).lower()).strip("_")
+
+
+def result_of(line: dict, task: str) -> EvalResult:
+    """Return a line of a table in the hub's form."""
+    group = str(line.get("group") or line.get("set"))
+    how = [str(line["metric"]), line.get("way"), line.get("settings")]
+    return EvalResult(
+        task_type=task,
+        dataset_type=re.sub(r"[^a-z0-9]+", "_", group.lower()).strip("_"),
+        dataset_name=group,
+        metric_type=metric_of(line),
+        metric_name=", ".join(str(part) for part in how if part),
+        metric_value=line["score"],
+    )
+
+
+def scores_section(lines: Sequence[dict]) -> str:
+    """Return what a card says of scores."""
+    if not lines:
+        return "This model has not been scored."
+    return (
+        "Of these very weights, printed by the training or the benchmark of "
+        f"pengi-plugin:\n\n{markdown(lines).strip()}"
+    )
+
+
+def data_section(datasets: Sequence[str]) -> str:
+    """Return what a card says of training data, with licences of corpora known here."""
+    if not datasets:
+        return "Not known to the program that wrote this card."
+    head = (
+        "What the training started from, and its frozen parts, had data of their own."
+    )
+    rows = ["| corpus | licence | from |", "|---|---|---|"]
+    for name in datasets:
+        corpus = corpus_of(name)
+        known = (
+            (corpus.title, corpus.licence, corpus.home) if corpus else (name, "", "")
+        )
+        rows.append(f"| {' | '.join(known)} |")
+    return "\n".join([head, "", *rows])
+
+
+def corpus_of(name: str):
+    """Return what ``pengi_plugin.corpora`` says of a corpus; None of others."""
+    if not re.fullmatch(r"[a-z]\w*", name):
+        return None
+    try:
+        module = importlib.import_module(f"pengi_plugin.corpora.{name}")
+    except ModuleNotFoundError:
+        return None
+    return getattr(module, "CORPUS", None)

@@ -1,0 +1,94 @@
+"""A folder with int8 weights is a model as any other, of a quarter of the bytes."""
+
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from pengi_plugin.__main__ import main
+from pengi_plugin.inference import AudioLanguageModel
+from pengi_plugin.lobes.int8 import is_int8
+from pengi_plugin.pretrained.folder import continue_from, load_folder
+from pengi_plugin.pretrained.int8 import write_int8
+
+PROMPTS = ["generate audio caption", "question: what is it?"]
+
+
+@pytest.fixture(scope="module")
+def small_folder(tiny_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("int8") / "model"
+    shutil.copytree(tiny_folder, folder)
+    write_int8(folder)
+    return folder
+
+
+def n_byte(folder, part="*"):
+    return sum(path.stat().st_size for path in folder.glob(f"{part}.safetensors"))
+
+
+def test_a_folder_answers_as_the_model_that_was_rounded_when_it_was_loaded(
+    small_folder, tiny_folder
+):
+    torch.manual_seed(0)
+    wavs, ones = torch.randn(2, 8000) / 10, torch.ones(2)
+    loaded = AudioLanguageModel.from_hparams(source=small_folder)
+    rounded = AudioLanguageModel.from_hparams(source=tiny_folder, int8=True)
+    plain = AudioLanguageModel.from_hparams(source=tiny_folder)
+    found = [
+        model.score_batch(wavs, ones, PROMPTS, ["rain falls", "a dog"])
+        for model in (loaded, rounded, plain)
+    ]
+    assert torch.equal(found[0], found[1])
+    assert loaded.generate_batch(wavs, ones) == rounded.generate_batch(wavs, ones)
+    assert not torch.equal(found[0], found[2])
+    torch.testing.assert_close(found[0], found[2], rtol=0.1, atol=0.1)
+    assert not is_int8(plain.mods)
+
+
+def test_it_has_a_quarter_of_the_bytes_of_float32(small_folder, tiny_folder):
+    assert n_byte(small_folder, "lm") < 0.35 * n_byte(tiny_folder, "lm")
+    assert n_byte(small_folder) < 0.45 * n_byte(tiny_folder)  # of layers 16 wide
+
+
+def test_its_weights_are_checked_as_strictly(small_folder, tiny_folder, tmp_path):
+    shutil.copytree(small_folder, tmp_path / "model")
+    shutil.copy(tiny_folder / "lm.safetensors", tmp_path / "model")
+    with pytest.raises(ValueError, match=r"lm\.safetensors does not hold the weights"):
+        load_folder(tmp_path / "model")
+
+
+def test_names_of_parts_that_are_none_are_refused(small_folder, tmp_path):
+    shutil.copytree(small_folder, tmp_path / "model")
+    path = tmp_path / "model" / "hyperparams.yaml"
+    path.write_text(path.read_text().replace("      - lm\n", "      - tokenizer\n"))
+    with pytest.raises(ValueError, match="int8 must be a list of modules' names"):
+        load_folder(tmp_path / "model")
+
+
+def test_it_is_not_trained(small_folder):
+    with pytest.raises(ValueError, match="int8, which cannot be trained"):
+        continue_from(f"pretrained_folder: {small_folder}")
+    with pytest.raises(ValueError, match="without gradients; got device=cpu, freeze"):
+        AudioLanguageModel.from_hparams(
+            source=small_folder, freeze_params=False, int8=True
+        )
+
+
+def test_the_command_line_rounds_weights(tiny_folder, tmp_path, capsys):
+    noise = 0.1 * np.random.default_rng(0).standard_normal(8000)
+    soundfile.write(tmp_path / "a.wav", noise, 8000)
+    words = ["ask", str(tiny_folder), PROMPTS[0], str(tmp_path / "a.wav"), "--int8"]
+    loaded = []
+    load = AudioLanguageModel.from_hparams
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            AudioLanguageModel,
+            "from_hparams",
+            lambda **given: loaded.append(load(**given)) or loaded[-1],
+        )
+        assert main(words) == 0
+    assert is_int8(loaded[0].mods)
+    answer = loaded[0].generate_file(tmp_path / "a.wav", PROMPTS[0])
+    assert capsys.readouterr().out.split("\t")[1].strip() == " ".join(answer.split())
