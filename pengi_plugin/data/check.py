@@ -33,6 +33,7 @@ from pengi_plugin.data.overlap import (
     count_overlaps,
     find_overlaps,
     folders_below,
+    odd_sources,
     read_held_out,
 )
 from pengi_plugin.data.separators import undeclared_labels
@@ -189,6 +190,7 @@ def check_folder(
         n_row += len(found) + len(wrong)
         prepared = read_record(path.parent).get("arguments")
         warnings += undeclared_labels(path, found.values(), prepared)
+        warnings += source_warnings(path, found)
         faults += wrong
         several.append((path.stem, corpus, found))
     rows = CheckedRows(several)
@@ -201,6 +203,20 @@ def check_folder(
     parents = {path.parent for path in paths}
     overlaps = overlaps_with_tests(rows, read_held_out(held_out, parents))
     return Report(counts, faults, overlaps, tuple(warnings))
+
+
+def source_warnings(path: Path, rows: Rows) -> list[str]:
+    """Return a warning of the sources that are found in no test set as they are."""
+    odd = [
+        word for (source,) in rows.cells("source") for word in odd_sources(source or "")
+    ]
+    if not odd:
+        return []
+    return [
+        f"{path}: {len(odd)} sources have no known form, the first is {odd[0]!r}; they "
+        "are found in no test set. Write freesound:NUMBER, youtube:VIDEO or "
+        "youtube:VIDEO:START, or archive:ID as the test set has it."
+    ]
 
 
 class CheckedRows:

@@ -75,6 +75,33 @@ def _read_source(word: str) -> Source:
     return Source(recording, float(match[2]) if match else None)
 
 
+#: What IDs of archives look like.
+FORMS = {
+    "freesound": re.compile(r"freesound:\d+"),
+    "youtube": re.compile(r"youtube:[\w-]{11}"),
+    "http": re.compile("(?!)"),
+    "https": re.compile("(?!)"),
+}
+
+
+def odd_sources(text: str) -> list[str]:
+    """Return the sources of a row that no row of a corpus has, as far as is known.
+
+    Example
+    -------
+    >>> odd_sources("freesound:1.wav youtube:-a_bcdefghi:30 https://x.org mine:7 rain")
+    ['freesound:1.wav', 'https://x.org', 'rain']
+    """
+    odd = []
+    for word in text.split():
+        recording = _read_source(word).recording
+        archive, colon, _ = recording.partition(":")
+        form = FORMS.get(archive)
+        if not colon or (form and not form.fullmatch(recording)):
+            odd.append(word)
+    return odd
+
+
 class HeldOut:
     """Clips of test sets, to be found by their sources and their audio files.
 

@@ -38,6 +38,15 @@ def test_nothing_wrong_is_said_with_status_0(folder, capsys):
     )
 
 
+def test_sources_that_no_test_set_can_have_are_warned_of(folder, capsys):
+    odd = {"caption": "x", "source": "https://freesound.org/7 freesound:7.wav"}
+    write(folder, a={"caption": "rain", "source": "freesound:7"}, b=odd)
+    status, out, _ = run(capsys, folder)
+    assert status == 0
+    (line,) = [line for line in out.splitlines() if line.startswith("warning: ")]
+    assert "2 sources have no known form, the first is 'https://freesound" in line
+
+
 def test_what_is_wrong_is_printed_a_line_each_and_then_a_table(folder, capsys):
     soundfile.write(folder / "b.wav", np.zeros(16000), 16000)
     write(folder, a={"caption": "rain"}, b={"caption": "x"}, c={"caption": "x"})
