@@ -107,8 +107,12 @@ def test_a_killed_process_of_two_nodes_goes_on_to_the_weights_of_an_unbroken_run
     # It goes on in the second epoch, from the checkpoint after its first update.
     goes = [re.findall(f"Going into epoch {epoch}", log) for epoch in (1, 2)]
     assert [len(found) for found in goes] == [1, 2]
+    # Of more than two processes, gradients may be added in another order when the first
+    # update after a start lays out DDP's buckets: it rounds otherwise.
     assert whole.keys() == broken.keys()
-    differ = [name for name in whole if not torch.equal(whole[name], broken[name])]
-    assert not differ
-    assert broken_validated == validated
+    for name, weight in whole.items():
+        torch.testing.assert_close(broken[name], weight, rtol=1e-6, atol=1e-8, msg=name)
+    assert broken_validated.keys() == validated.keys()
+    for task, (loss, n_token) in validated.items():
+        assert broken_validated[task] == pytest.approx((loss, n_token), rel=1e-6)
     assert broken_lines == lines
