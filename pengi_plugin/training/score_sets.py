@@ -10,7 +10,7 @@ from pengi_plugin.inference import AudioTextModel
 from pengi_plugin.protocols.benchmark import score_entry
 from pengi_plugin.protocols.table import write_table
 from pengi_plugin.tasks import extend
-from pengi_plugin.training.run import open_session, with_model
+from pengi_plugin.training.testing import open_session, with_model
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.pretrained.folder import load_folder
-from pengi_plugin.training import run
+from pengi_plugin.training import run, testing
 from pengi_plugin.training.brain import PengiBrain
 
 
@@ -185,7 +185,7 @@ def test_a_score_that_fails_leaves_the_exported_model(
     def fail(*arguments):
         raise RuntimeError("no scores today")
 
-    monkeypatch.setattr(run, "score_tasks", fail)
+    monkeypatch.setattr(testing, "score_tasks", fail)
     with pytest.raises(RuntimeError, match="no scores today"):
         main(arguments(number_of_epochs=1))
     load_folder(tmp_path / "run" / "model")  # strict
