@@ -106,7 +106,7 @@ class ClipDataset(DynamicItemDataset):
         _check_weights(task_weights, templates)
         rows = as_rows(rows)
         if pairs_per_clip is not None:
-            rows = _without_weightless(rows, task_weights)
+            rows = with_weight(rows, task_weights)
         if not rows:
             raise ValueError("There are no rows; a data set needs one or more.")
         clips = Clips(rows, templates)
@@ -313,8 +313,8 @@ def _check_weights(task_weights: Mapping[str, float], templates: Mapping) -> Non
             )
 
 
-def _without_weightless(rows: Rows, task_weights: Mapping[str, float]) -> Rows:
-    """Leave out the rows whose task has the weight 0."""
+def with_weight(rows: Rows, task_weights: Mapping[str, float]) -> Rows:
+    """Return the rows whose task has a weight above 0; others are never sampled."""
     codes, tasks = rows.categories("task")
     is_kept = np.array([task_weights.get(task, 1.0) > 0 for task in tasks], bool)[codes]
     if len(rows) and not is_kept.any():

@@ -28,6 +28,9 @@ from pengi_plugin.data.manifest import (
     read_manifest,
 )
 
+#: Changed with what counts as an overlap, so that runs choose their rows again.
+RULES = 2
+
 #: A source with a start: of videos alone, as IDs elsewhere may end so too.
 VIDEO_AND_START = re.compile(r"(youtube:.+):(\d+(?:\.\d+)?)")
 

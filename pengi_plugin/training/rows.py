@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from speechbrain.utils.distributed import run_on_main
 
+from pengi_plugin.data.dataset import with_weight
 from pengi_plugin.data.manifest import (
     SPLITS,
     Rows,
@@ -14,7 +15,7 @@ from pengi_plugin.data.manifest import (
     concatenate,
     keep_manifests,
 )
-from pengi_plugin.data.overlap import read_held_out
+from pengi_plugin.data.overlap import RULES, read_held_out
 from pengi_plugin.tasks import extend
 from pengi_plugin.training.identity import is_under_way
 from pengi_plugin.training.mixture import (
@@ -81,17 +82,23 @@ def prepare(hparams: dict) -> dict[str, Rows]:
     skip = n_row > 0 and hparams.get("skip_failed_corpora", False)
     corpora = {name: corpora[name] for name in found}
     if failed and not skip:
-        ready = settle_shares(corpora, rows["train"], hparams["share_exponent"])
-        log_mixture(hparams, ready, remarks)
+        log_mixture(hparams, with_shares(hparams, corpora, rows["train"]), remarks)
     check_failed(failed, skip)
     own = [corpus["manifest_folder"] for corpus in corpora.values()]
     others = [*hparams["held_out"], *prepare_held_out(hparams, corpora, failed)]
     run_on_main(read_held_out, args=[others, own])  # converts each manifest, once
     rows = choose_rows(hparams, rows, read_held_out(others, own))
-    corpora = settle_shares(corpora, rows["train"], hparams["share_exponent"])
+    corpora = with_shares(hparams, corpora, rows["train"])
     log_mixture(hparams, corpora, remarks)
     hparams["corpora"] = corpora
     return rows
+
+
+def with_shares(hparams: Mapping, corpora: Mapping, rows: Rows) -> dict[str, dict]:
+    """Return the corpora with their shares, by the rows that are sampled."""
+    if hparams.get("pairs_per_clip") is not None:
+        rows = with_weight(rows, hparams["task_weights"])
+    return settle_shares(corpora, rows, hparams["share_exponent"])
 
 
 def concatenate_splits(of_corpora: list[dict[str, Rows]]) -> dict[str, Rows]:
@@ -115,6 +122,7 @@ def choose_rows(
     """
     options = ("keep_overlaps", "keep_tasks", "valid_share", "tasks")
     key = {
+        "rules": RULES,
         "rows": {split: some.identity() for split, some in rows.items()},
         "test sets": [[name, some.identity()] for name, some in test_sets],
         "options": {name: str(hparams.get(name)) for name in options},

@@ -14,6 +14,7 @@ from pengi_plugin.training.rows import (
     concatenate_splits,
     describe,
     prepare,
+    with_shares,
 )
 from tests.training.small_corpora import fail, rows_of, write
 
@@ -53,6 +54,32 @@ def test_a_run_leaves_out_its_own_tests_and_those_that_it_names(tmp_path, caplog
     assert len(kept["train"]) == 6
     with pytest.raises(ValueError, match=r"train rows: '3 .* then, '6 .* now"):
         check_same_run(tmp_path / "run", "rows", describe(kept))
+
+
+def test_clips_of_weightless_tasks_have_no_part_in_shares_and_table(tmp_path, caplog):
+    hparams = {
+        "known_corpora": {},
+        "task_weights": {"question_answering": 0.0},
+        "share_exponent": 1.0,
+    }
+    write(tmp_path / "a", "train", rows_of("a", 3))
+    questions = {
+        key: {**row, "task": "question_answering", "question": "?", "answer": "yes"}
+        for key, row in rows_of("b", 5).items()
+    }
+    write(tmp_path / "b", "train", {**questions, **rows_of("c", 1)})
+    rows = concatenate(
+        read_manifest(tmp_path / name / "train.json", name) for name in "ab"
+    )
+    corpora = {name: {"manifest_folder": "unused"} for name in "ab"}
+    sampled = with_shares({**hparams, "pairs_per_clip": 1}, corpora, rows)
+    assert {name: corpus["share"] for name, corpus in sampled.items()} == {
+        "a": 3,
+        "b": 1,
+    }
+    assert sampled["b"]["clips"] == sampled["b"]["pairs"] == 1
+    whole = with_shares({**hparams, "pairs_per_clip": None}, corpora, rows)
+    assert whole["b"]["clips"] == 6
 
 
 def test_every_source_null_says_what_to_give(tmp_path):
