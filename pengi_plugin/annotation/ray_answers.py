@@ -103,9 +103,10 @@ class Answers:
 
 def _ids_of(output: Output, parts: Sequence[int]) -> np.ndarray:
     """Return the places in the list of the recordings of parts [recording]."""
-    size = output.part_size
-    places = np.arange(len(output.paths))
-    return np.concatenate([places[n * size : (n + 1) * size] for n in parts])
+    size, n = output.part_size, len(output.paths)
+    return np.concatenate(
+        [np.arange(part * size, min((part + 1) * size, n)) for part in parts]
+    )
 
 
 def _read(path: Path, columns: list[str]) -> pyarrow.Table:

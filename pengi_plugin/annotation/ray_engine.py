@@ -183,7 +183,10 @@ def _ray_running(n_worker: int) -> Iterator[None]:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         options |= {"num_cpus": n_worker + N_OTHER_CPU, "include_dashboard": False}
         options |= {"object_store_memory": STORE_SIZE}
-    ray.init(address, **options)
+    try:
+        ray.init(address, **options)
+    except Exception as error:  # Ray raises just this where it starts too slowly
+        raise RuntimeError(f"Ray did not start: {error}") from error
     try:
         yield
     finally:
