@@ -16,7 +16,7 @@ FOUND_OTHERWISE = {"pretty-midi", "tensorboard"}
 NAMES = (
     *("pycocoevalcap", "matplotlib", "peft", "fsspec"),
     *("gradio", "litserve", "fastapi", "starlette"),
-    *("onnx", "onnxruntime", "onnxscript"),
+    *("onnx", "onnxruntime", "onnxscript", "ray"),
 )
 OPTIONAL = {name: name for name in NAMES} | {"imageio_ffmpeg": "imageio-ffmpeg"}
 

@@ -1,6 +1,6 @@
-"""A model's folder and prompts in; what writes the parts of an archive out."""
+"""A model and prompts in; what answers about recordings, and writes parts, out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -13,12 +13,10 @@ from pengi_plugin.storage.fingerprint import fingerprint
 
 @dataclass(frozen=True)
 class Answerer:
-    """Write parts with the answers of a model that is loaded once in each worker.
+    """Answer prompts with a model that is loaded once in each worker.
 
     Arguments
     ---------
-    output : Output
-        Whose parts to write.
     model : str
         Folder or hub name.
     prompts : tuple of str
@@ -44,7 +42,6 @@ class Answerer:
         If one of these cannot be used.
     """
 
-    output: Output
     model: str
     prompts: tuple[str, ...]
     windows: str = "all"
@@ -77,8 +74,18 @@ class Answerer:
             **({"int8": True} if self.int8 else {}),
         }
 
-    def __call__(self, number: int):
-        """Load the model of a worker; return what writes a part.
+    def load(self, number: int = 0) -> Callable[..., Iterator[dict]]:
+        """Load the model of a worker; return what yields the rows of recordings.
+
+        Arguments
+        ---------
+        number : int
+            Of the worker; where there are several GPUs, each takes another.
+
+        Returns
+        -------
+        answer : callable
+            (paths, on_recording) -> rows; see ``answer_rows``.
 
         Raises
         ------
@@ -104,10 +111,34 @@ class Answerer:
                 "interruption would be others than before it; give seed (--seed 1)."
             )
 
-        def work(part: int, on_recording) -> None:
-            paths = self.output.recordings_of(part)
+        def answer(paths: Sequence[str], *on_recording) -> Iterator[dict]:
             asked = (self.prompts, self.windows, self.batch_size, self.search)
-            rows = answer_rows(model, paths, *asked, on_recording)
+            return answer_rows(model, paths, *asked, *on_recording)
+
+        return answer
+
+
+@dataclass(frozen=True)
+class PartWriter:
+    """Write parts in a worker of its own.
+
+    Arguments
+    ---------
+    output : Output
+        Whose parts to write.
+    answerer : Answerer
+        Whose answers.
+    """
+
+    output: Output
+    answerer: Answerer
+
+    def __call__(self, number: int) -> Callable[[int, Callable[[], None]], None]:
+        """Load the model of a worker; return what writes a part."""
+        answer = self.answerer.load(number)
+
+        def work(part: int, on_recording: Callable[[], None]) -> None:
+            rows = answer(self.output.recordings_of(part), on_recording)
             write_part(self.output.path_of(part), rows)
 
         return work

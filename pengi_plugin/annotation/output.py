@@ -26,6 +26,9 @@ COLUMNS = ("path", "start", "end", "prompt", "answer", "score", "error")
 #: What the rows of the folder depend on.
 SETTINGS_FILE = "settings.json"
 
+#: What an engine keeps here until all parts are written.
+WORK_FOLDER = "ray"
+
 FORMATS = ("jsonl", "parquet")
 
 
@@ -83,6 +86,11 @@ class Output:
     def recordings_of(self, part: int) -> Sequence[str]:
         """Return the recordings of a part."""
         return self.paths[part * self.part_size : (part + 1) * self.part_size]
+
+    @property
+    def work_folder(self) -> Path:
+        """Where an engine keeps answers that are in no part yet."""
+        return Path(self.folder) / WORK_FOLDER
 
     def pending(self) -> list[int]:
         """Return the parts that are not there yet."""

@@ -4,7 +4,8 @@ The same call goes on where an earlier one was interrupted, at any moment: a par
 written again from its beginning, or not at all. This module knows no model.
 """
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from tqdm import tqdm
@@ -63,11 +64,8 @@ def complete(
     """
     if n_worker < 1:
         raise ValueError(f"workers must be at least 1; got {n_worker}.")
-    with only_writer(output.folder):
-        output.open(settings)
-        if retry_errors:
-            _remove_parts_with_errors(output)
-        pending = output.pending()
+
+    def write(pending: Sequence[int]) -> None:
         n_pending = sum(len(output.recordings_of(part)) for part in pending)
         n_done = len(output.paths) - n_pending
         with tqdm(total=len(output.paths), initial=n_done, unit="recording") as bar:
@@ -78,6 +76,31 @@ def complete(
                 work = make_work(0)
                 for part in pending:
                     work(part, bar.update)
+
+    return complete_by(write, output, settings, retry_errors)
+
+
+def complete_by(
+    write: Callable[[Sequence[int]], None],
+    output: Output,
+    settings: Mapping,
+    retry_errors: bool = False,
+) -> Count:
+    """Let an engine write the parts that are not there yet.
+
+    Arguments
+    ---------
+    write : callable
+        Given the numbers of parts, writes them all.
+    output, settings, retry_errors
+        See ``complete``, also for what is returned and raised.
+    """
+    with only_writer(output.folder):
+        output.open(settings)
+        if retry_errors:
+            _remove_parts_with_errors(output)
+        write(output.pending())
+        shutil.rmtree(output.work_folder, ignore_errors=True)
         return _count(output)
 
 

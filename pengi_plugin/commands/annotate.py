@@ -35,7 +35,14 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--format", choices=("jsonl", "parquet"), default="jsonl")
     command.add_argument(
-        "--workers", type=int, default=1, help="processes, a model each"
+        "--workers", type=int, default=1, help="processes (Ray: actors), a model each"
+    )
+    command.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="ray: Ray Data, on the cluster that RAY_ADDRESS names or on this machine "
+        "(needs the extra ray)",
     )
     command.add_argument(
         "--batch-size", type=int, default=8, help="windows that are encoded at a time"
@@ -68,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     """Answer prompts about an archive; go on after an interruption."""
     import torch
 
-    from pengi_plugin.annotation.answerer import Answerer
+    from pengi_plugin.annotation.answerer import Answerer, PartWriter
     from pengi_plugin.annotation.output import Output
     from pengi_plugin.annotation.run import complete
 
@@ -85,7 +92,6 @@ def run(args: argparse.Namespace) -> int:
     )
     n_thread = max(1, torch.get_num_threads() // max(args.workers, 1))
     answerer = Answerer(
-        output,
         model if isinstance(model, str) else model[1],  # owner/name
         tuple(args.prompts),
         args.windows,
@@ -97,7 +103,15 @@ def run(args: argparse.Namespace) -> int:
         args.int8,
     )
     settings = answerer.settings()
-    count = complete(output, settings, answerer, args.workers, args.retry_errors)
+    if args.engine == "ray":
+        from pengi_plugin.annotation.ray_engine import complete_on_ray
+
+        count = complete_on_ray(
+            output, settings, answerer, args.workers, args.retry_errors
+        )
+    else:
+        work = PartWriter(output, answerer)
+        count = complete(output, settings, work, args.workers, args.retry_errors)
     print(
         f"{args.output}: {count.rows} rows of {count.recordings} recordings, "
         f"{count.errors} of them errors"
