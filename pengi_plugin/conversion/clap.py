@@ -28,6 +28,7 @@ from transformers import (
 
 from pengi_plugin.lobes.audio_encoder import AudioEncoder
 from pengi_plugin.lobes.htsat import HTSAT
+from pengi_plugin.lobes.int8 import is_int8
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, load_folder
 from pengi_plugin.storage.locate import download, locate
 
@@ -84,7 +85,7 @@ def load_clap(audio_encoder: AudioEncoder, source: str) -> None:
         the hub does not have it.
     ValueError
         If it holds no HTSAT, or one whose names or shapes differ; names them. Of an
-        exported folder also if its features are others.
+        exported folder also if its features are others, or its weights in int8.
     """
     folder = Path(source).expanduser()
     if (folder / HPARAMS_FILE).is_file():
@@ -111,6 +112,11 @@ def load_clap(audio_encoder: AudioEncoder, source: str) -> None:
 def load_exported(audio_encoder: AudioEncoder, folder: Path) -> None:
     """Load the audio encoder of an exported folder, of any kind, into one like it."""
     exported = load_folder(folder)["audio_encoder"]
+    if is_int8(exported):
+        raise ValueError(
+            f"{folder} holds weights in int8, which cannot be trained. Give the folder "
+            "in float32 that pengi export writes without --int8."
+        )
     theirs, ours = feature_settings(exported), feature_settings(audio_encoder)
     differ = sorted(
         name for name in ours | theirs if ours.get(name) != theirs.get(name)

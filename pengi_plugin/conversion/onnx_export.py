@@ -29,7 +29,7 @@ from pengi_plugin.storage.atomic import new_folder
 SETTINGS_FILE = "pengi.json"
 
 #: Lengths of what is traced; any but 0 and 1, which would be taken for constants.
-N_PREFIX, N_TOKEN, N_PAST = 3, 4, 5
+N_ROW, N_PREFIX, N_TOKEN, N_PAST = 2, 3, 4, 5
 
 
 def export_onnx(
@@ -101,19 +101,21 @@ def graphs(pengi: nn.Module, hparams: dict):
     """Yield (name, module, inputs by name, names of outputs, what may vary)."""
     n_sample = round(hparams["clip_seconds"] * hparams["sample_rate"])
     torch.manual_seed(0)
-    wav = {"wav": torch.randn(1, n_sample) / 10}
-    yield "audio", AudioGraph(pengi), wav, ["prefix"], None
+    batch, n_id, n_prefix, n_token, n_past = map(
+        torch.export.Dim, ("batch", "n_id", "n_prefix", "n_token", "n_past")
+    )
+    wav = {"wav": torch.randn(N_ROW, n_sample) / 10}
+    yield "audio", AudioGraph(pengi), wav, ["prefix"], ({0: batch},)
     length = prompt_form(pengi.text_encoder)["length"]
-    ids = {"ids": torch.ones(1, length or N_TOKEN, dtype=torch.long)}
-    varies = None if length else ({1: torch.export.Dim("n_id")},)
+    ids = {"ids": torch.ones(N_ROW, length or N_TOKEN, dtype=torch.long)}
+    varies = ({0: batch} if length else {0: batch, 1: n_id},)
     yield "prompt", PromptGraph(pengi), ids, ["prefix"], varies
     read = {
-        "prefix": torch.randn(1, N_PREFIX, pengi.lm.d_model),
-        "ids": torch.ones(1, N_TOKEN, dtype=torch.long),
-        "past": empty_past(pengi.lm, N_PAST),
+        "prefix": torch.randn(N_ROW, N_PREFIX, pengi.lm.d_model),
+        "ids": torch.ones(N_ROW, N_TOKEN, dtype=torch.long),
+        "past": empty_past(pengi.lm, N_PAST, N_ROW),
     }
-    n_prefix, n_token, n_past = map(torch.export.Dim, ("n_prefix", "n_token", "n_past"))
-    varies = ({1: n_prefix}, {1: n_token}, {4: n_past})
+    varies = ({0: batch, 1: n_prefix}, {0: batch, 1: n_token}, {2: batch, 4: n_past})
     yield "lm", LMGraph(pengi.lm), read, ["logits", "present"], varies
 
 
@@ -143,12 +145,35 @@ def write_graph(
                 verbose=False,
             )
         onnx.checker.check_model(str(path))
+        check_free(onnx.load(path).graph.input, varies)
     except Exception as error:  # of the exporter's many
         reason = " ".join(str(error).split())[:500]
         raise ValueError(
             f"{path.name} cannot be exported by this PyTorch "
             f"({type(error).__name__}: {reason})."
         ) from error
+
+
+def check_free(inputs, varies: tuple[dict[int, object], ...]) -> None:
+    """Raise ValueError if an axis that may vary became a constant of a graph.
+
+    PyTorch's exporter does so without a word where the code asks an axis for its
+    number, as ``len(tensor)`` does.
+
+    Arguments
+    ---------
+    inputs : sequence of onnx.ValueInfoProto
+        Those of the graph.
+    varies : tuple of dict
+        Of each input: axis -> its name.
+    """
+    for value, axes in zip(inputs, varies, strict=True):
+        shape = value.type.tensor_type.shape.dim
+        fixed = {axis: shape[axis].dim_value for axis in axes}
+        if fixed := {axis: size for axis, size in fixed.items() if size}:
+            raise ValueError(
+                f"axes of {value.name} became constants, as axis -> size: {fixed}"
+            )
 
 
 def prompt_form(encoder: nn.Module) -> dict:

@@ -12,7 +12,7 @@ from pengi_plugin.lobes.prefix_lm import cache_argument
 
 
 class AudioGraph(nn.Module):
-    """A clip [1, sample] -> its half of the prefix [1, n_prefix, d_model]."""
+    """Clips [batch, sample] -> their half of the prefix [batch, n_prefix, d_model]."""
 
     def __init__(self, pengi: nn.Module):
         super().__init__()
@@ -25,7 +25,11 @@ class AudioGraph(nn.Module):
 
 
 class PromptGraph(nn.Module):
-    """Tokens of a prompt [1, token] -> its prefix [1, n_prefix, d_model]."""
+    """Tokens of prompts [batch, token] -> their prefix [batch, n_prefix, d_model].
+
+    There is no padding but that of the text encoder: prompts of one batch have as many
+    tokens.
+    """
 
     def __init__(self, pengi: nn.Module):
         super().__init__()
@@ -60,16 +64,16 @@ class LMGraph(nn.Module):
         Arguments
         ---------
         prefix : torch.Tensor
-            [1, n, d_model]
+            [batch, n, d_model]
         ids : torch.Tensor
-            int64 [1, m]
+            int64 [batch, m]
         past : torch.Tensor
-            Keys and values [layer, 2, 1, head, position, d_head].
+            Keys and values [layer, 2, batch, head, position, d_head].
 
         Returns
         -------
         logits : torch.Tensor
-            Of the token that follows [1, vocab].
+            Of the token that follows [batch, vocab].
         present : torch.Tensor
             As ``past``, with what was read now.
         """
@@ -93,11 +97,11 @@ class LMGraph(nn.Module):
         return logits, torch.stack(pairs)
 
 
-def empty_past(lm: nn.Module, n_past: int = 0) -> Tensor:
+def empty_past(lm: nn.Module, n_past: int = 0, n_row: int = 1) -> Tensor:
     """Return the ``past`` of a language model that has read nothing, or zeros."""
     config = lm.model.config
     n_head = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     d_head = getattr(config, "head_dim", None) or (
         config.hidden_size // config.num_attention_heads
     )
-    return torch.zeros(config.num_hidden_layers, 2, 1, n_head, n_past, d_head)
+    return torch.zeros(config.num_hidden_layers, 2, n_row, n_head, n_past, d_head)

@@ -132,7 +132,7 @@ class SequencePrefixMapper(nn.Module):
     def forward(self, sequence: Tensor) -> Tensor:
         """Map [batch, token, d_model] to [batch, n_prefix, d_model]."""
         constants = self.prefix_const.to(sequence.dtype)
-        constants = constants.expand(len(sequence), -1, -1)
+        constants = constants.expand(sequence.shape[0], -1, -1)
         x = torch.cat([sequence, constants], dim=1)
         for layer in self.layers:
             x = layer(x)

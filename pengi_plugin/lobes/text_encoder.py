@@ -146,7 +146,7 @@ def first_pooling(states: Tensor, mask: Tensor) -> Tensor:
 
 def last_pooling(states: Tensor, mask: Tensor) -> Tensor:
     """Take the last real token's state, where a causal encoder has read all."""
-    return states[torch.arange(len(states)), mask.sum(1) - 1]
+    return states[torch.arange(states.shape[0]), mask.sum(1) - 1]
 
 
 class PooledTower:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pengi_plugin.__main__ import main
-from pengi_plugin.conversion.onnx_export import prompt_form
+from pengi_plugin.conversion.onnx_export import check_free, prompt_form
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.lobes.prefix_lm import PrefixLM
 from pengi_plugin.lobes.text_encoder import CLIPTextEncoder, TokenEmbeddingEncoder
@@ -17,6 +17,7 @@ from tests.doubles import Letters
 
 for package in ("onnx", "onnxruntime", "onnxscript"):
     pytest.importorskip(package, reason="needs pip install 'pengi-plugin[onnx]'")
+import onnx  # noqa: E402
 
 PROMPTS = ("generate audio caption", "question: what is it?", "dog")
 #: Of the largest value, in prefixes and log-probabilities: float32 sums in other order.
@@ -82,6 +83,36 @@ def test_greedy_answers_are_the_models(answerer, model, clips):
             assert answerer.answer(clip, prompt) == (answers[0], tokens[0])
             found.add(answers[0])
     assert len(found) > 1
+
+
+def test_graphs_read_several_rows_at_once(answerer, clips):
+    wavs = np.stack([np.resize(clip, 8000) for clip in clips])
+    ids = np.array([[5, 7, 9, 2], [11, 3, 8, 6], [4, 4, 12, 30]])
+    prefix = answerer.run("audio", wav=wavs)[0]
+    layers, pair, _, *rest = answerer.settings["past"]
+    empty = np.zeros((layers, pair, len(clips), *rest), np.float32)
+    found = {
+        "audio": prefix,
+        "prompt": answerer.run("prompt", ids=ids)[0],
+        "lm": answerer.run("lm", prefix=prefix, ids=ids, past=empty)[0],
+    }
+    for row in range(len(clips)):
+        one = slice(row, row + 1)
+        inputs = {
+            "audio": {"wav": wavs[one]},
+            "prompt": {"ids": ids[one]},
+            "lm": {"prefix": prefix[one], "ids": ids[one], "past": empty[:, :, one]},
+        }
+        for name, values in inputs.items():
+            assert close(found[name][one], answerer.run(name, **values)[0])
+        assert not close(found["lm"][one], found["lm"][row - 1])
+
+
+def test_an_axis_that_became_a_constant_is_refused():
+    value = onnx.helper.make_tensor_value_info("ids", 7, [2, "n_id"])
+    check_free([value], ({1: "n_id"},))
+    with pytest.raises(ValueError, match=r"axes of ids .* axis -> size: \{0: 2\}"):
+        check_free([value], ({0: "batch", 1: "n_id"},))
 
 
 def test_the_language_model_reads_prefixes_of_any_length(answerer, model):

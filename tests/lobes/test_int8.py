@@ -125,6 +125,7 @@ def test_changed_weights_are_packed_anew_and_copies_have_their_own():
     x = torch.randn(2, 16)
     first = layer(x)
     other = pickle.loads(pickle.dumps(layer))
+    assert torch.equal(other(x), first)  # and is packed
     other.load_state_dict(to_int8(nn.Sequential(nn.Linear(16, 5))).state_dict())
     assert not torch.equal(other(x), first)
     assert torch.equal(layer(x), first)

@@ -1,5 +1,6 @@
 """A folder with int8 weights is a model as any other, of a quarter of the bytes."""
 
+import copy
 import shutil
 
 import numpy as np
@@ -8,6 +9,7 @@ import soundfile
 import torch
 
 from pengi_plugin.__main__ import main
+from pengi_plugin.conversion.clap import load_clap
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.lobes.int8 import is_int8
 from pengi_plugin.pretrained.folder import continue_from, load_folder
@@ -74,6 +76,17 @@ def test_it_is_not_trained(small_folder):
         AudioLanguageModel.from_hparams(
             source=small_folder, freeze_params=False, int8=True
         )
+
+
+def test_no_audio_encoder_starts_from_it(small_folder, tiny_folder):
+    audio_encoder = load_folder(tiny_folder)["audio_encoder"]
+    load_clap(audio_encoder, str(tiny_folder))
+    before = copy.deepcopy(audio_encoder.state_dict())
+    with pytest.raises(ValueError, match=r"weights in int8, which cannot be trained"):
+        load_clap(audio_encoder, str(small_folder))
+    after = audio_encoder.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
 
 
 def test_the_command_line_rounds_weights(tiny_folder, tmp_path, capsys):
