@@ -148,7 +148,8 @@ def test_a_killed_driver_goes_on_and_answers_only_what_is_missing(
     rows = all_rows(tmp_path)
     assert rows == list(rows_of(output.paths))
     errors = sum(row["error"] is not None for row in rows)
-    assert out.split() == ["37", str(len(rows)), str(errors)]
+    # Ray may print of its own before, of a busy machine.
+    assert out.splitlines()[-1].split() == ["37", str(len(rows)), str(errors)]
     assert {path.name for path in tmp_path.iterdir()} == {
         *(output.path_of(part).name for part in range(output.n_part)),
         *("settings.json", ".lock"),
