@@ -52,7 +52,7 @@ def encoder_works(graph: nn.Module, session, inputs: dict) -> tuple:
     """Return the two functions that encode one clip or prompt."""
     one = {name: value[:1] for name, value in inputs.items()}
     arrays = {name: value.numpy() for name, value in one.items()}
-    return (lambda: graph(**one)), (lambda: session.run(None, arrays)[0])
+    return (lambda: graph(*one.values())), (lambda: session.run(None, arrays)[0])
 
 
 def lm_works(lm: nn.Module, session, n_prefix: int, n_token: int) -> dict[str, tuple]:
