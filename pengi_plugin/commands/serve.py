@@ -72,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
     name = fingerprint(args.model.removeprefix("hub:"))
     info = {
         "model": name,
+        "precision": args.precision,  # the folder's digest is the same for all
+        "int8": args.int8,
         "sample_rate": model.hparams.sample_rate,
         "clip_seconds": model.hparams.clip_seconds,
         "default_prompt": model.hparams.default_prompt,

@@ -7,6 +7,7 @@ file may be a clip in a shard (see ``data.shards``). Nothing here is random.
 """
 
 import logging
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -258,6 +259,19 @@ class Recording:
             self._n_frame = self._count_frames()
         return self._resampler.output_length(self._n_frame)
 
+    def lasts_longer(self, seconds: float) -> bool:
+        """Tell whether it is longer; no more than that is decoded to find out.
+
+        A small file may hold days of silence, and a header tells no length, or another.
+        """
+        if self._n_frame is None:
+            most = int(seconds * self.rate)
+            counted = self._count_frames(most)
+            if counted > most:
+                return True
+            self._n_frame = counted
+        return self._n_frame > seconds * self.rate
+
     def read(self, start: int = 0, n_sample: int | None = None) -> Tensor:
         """Read a part of the waveform.
 
@@ -326,8 +340,11 @@ class Recording:
             )
         return wav
 
-    def _count_frames(self) -> int:
-        """Return the number of input samples: the header's if the last one is there."""
+    def _count_frames(self, most: float = math.inf) -> int:
+        """Return the number of input samples: the header's if the last one is there.
+
+        Where they must be decoded, counting ends with the first block behind ``most``.
+        """
         declared = self._file.frames
         if declared == 0:
             return 0
@@ -341,6 +358,8 @@ class Recording:
             counted = 0
             while n_read := len(self._file.read(BLOCK, dtype="float32")):
                 counted += n_read
+                if counted > most:
+                    return counted
             self._check_bytes()
         except soundfile.LibsndfileError as error:
             raise self._unreadable(error) from error

@@ -18,7 +18,7 @@ from pengi_plugin.demo.visit import (
     show_error,
     show_labels,
 )
-from pengi_plugin.inference.questions import ERRORS, Reply, answer_questions
+from pengi_plugin.inference.questions import Reply, answer_questions
 
 MISSING = (
     "pengi demo needs gradio and matplotlib: pip install 'pengi-plugin[demo]', or "
@@ -30,6 +30,9 @@ MAX_WAITING = 64
 
 #: What browsers may fetch: what the page's own host sends, and nothing else.
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
+
+#: In place of an address: no file has this name, and the error says what to do.
+AT_AN_ADDRESS = "at an address: upload it"
 
 STYLE = """
 .gradio-container {max-width: 1100px !important}
@@ -101,6 +104,8 @@ def make_page(model, limits: Limits, examples: Sequence[list[str]] = (), title="
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 sound, task, words, labels, *others = add_inputs(gr, limits)
+                for part in (sound, task, words, labels, *others):
+                    fetch_nothing(part)
                 ask = gr.Button("Ask", variant="primary", elem_id="ask")
             with gr.Column(scale=3, min_width=360):
                 outputs = add_outputs(gr)
@@ -159,6 +164,20 @@ def add_inputs(gr, limits: Limits) -> list:
     return [sound, task, words, labels, method, window]
 
 
+def fetch_nothing(part) -> None:
+    """Let an input take what was uploaded, and download nothing.
+
+    For a request with an address in place of a file, Gradio would fetch it, of any
+    size, while the visitors of the same batch wait.
+    """
+    keep = part.async_move_resource_to_block_cache
+
+    async def keep_local(path):
+        return AT_AN_ADDRESS if "://" in str(path) else await keep(path)
+
+    part.async_move_resource_to_block_cache = keep_local
+
+
 def add_outputs(gr) -> list:
     """Add what a visitor sees: the answer, bars of labels and the picture."""
     return [
@@ -198,7 +217,7 @@ def answer_visitors(model, limits: Limits) -> Callable:
         windows = [(window.start, window.end) for window in reply.windows]
         try:
             picture = draw(model, model.load_audio(question.path).cpu(), windows)
-        except ERRORS as error:  # of this visitor alone
+        except Exception as error:  # of this visitor alone
             return show_error(error), "", None
         return show_answer(question, reply), show_labels(question, reply), picture
 

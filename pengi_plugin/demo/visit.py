@@ -127,7 +127,7 @@ def make_question(
 def show_error(error: Exception) -> str:
     """Return an error as HTML."""
     text = str(error)
-    if isinstance(error, RuntimeError):
+    if not isinstance(error, OSError | ValueError):
         text = OUR_FAULT.format(text.splitlines()[0] if text else "no reason given")
     return f'<div class="pengi-error" role="alert">{escape(text)}</div>'
 

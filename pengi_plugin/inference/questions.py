@@ -24,8 +24,8 @@ METHODS = ("similarity", "likelihood")
 #: What a question is about: the beginning of its recording, or every window.
 WINDOWS = ("first", "all")
 
-#: Errors of one question: a file or an option that cannot be used, too little memory.
-ERRORS = (OSError, ValueError, RuntimeError)
+#: Labels whose likelihoods are computed at a time, which bounds the memory.
+LABELS_AT_A_TIME = 64
 
 
 class TooLongError(ValueError):
@@ -150,7 +150,7 @@ def _answer_group(model, questions, batch_size) -> list[Reply | Exception]:
     """Answer together; if that fails, one by one, to find whose fault it is."""
     try:
         return _together(model, questions, batch_size)
-    except ERRORS as error:
+    except Exception as error:  # of any kind: the others have a right to an answer
         if len(questions) == 1:
             return [error]
     return [_answer_group(model, [one], batch_size)[0] for one in questions]
@@ -182,14 +182,14 @@ def _open(model, question: Question) -> Recording:
 
 def _seconds(model, question: Question) -> float:
     """Return how long a recording is; raise TooLongError if too long."""
+    most = question.max_seconds
     with _open(model, question) as recording:
+        if most is not None and recording.lasts_longer(most):
+            raise TooLongError(
+                f"{question.name} lasts longer than the {most:g} s that are taken. Cut "
+                "it, or use pengi ask --all-windows."
+            )
         seconds = recording.n_sample / recording.sample_rate
-    if question.max_seconds is not None and seconds > question.max_seconds:
-        raise TooLongError(
-            f"{question.name} lasts {seconds:.1f} s; at most "
-            f"{question.max_seconds:g} s are taken. Cut it, or use pengi ask "
-            "--all-windows."
-        )
     if not seconds:
         raise ValueError(f"{question.name} holds no samples; leave it out.")
     return seconds
@@ -234,7 +234,9 @@ def _rank(model, question: Question, prefix: Tensor, answers) -> list:
         return []
     labels = list(question.labels)
     if question.method == "likelihood":
-        scores = model.score_answers(prefix[None], labels)[0]
+        (scores,) = model.score_answers(
+            prefix[None], labels, at_a_time=LABELS_AT_A_TIME
+        )
     else:
         texts = model.embed_texts([answers[0][0], *labels])
         scores = texts[1:] @ texts[0]

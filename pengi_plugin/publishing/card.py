@@ -15,6 +15,18 @@ ANY_SOURCE = "FOLDER_OR_HUB_NAME"
 #: The paragraph of an exported folder's card that is left out.
 TO_BE_WRITTEN = re.compile(r"\nSay here what it was trained on.*?(?=\n\n)", re.DOTALL)
 
+#: What ``scores_section`` begins with, where there are scores and where there are none.
+SCORED = (
+    "Of these very weights, printed by the training or the benchmark of pengi-plugin:"
+)
+NOT_SCORED = "This model has not been scored."
+
+#: The section of scores that an earlier push has written: it may be of other weights.
+EARLIER_SCORES = re.compile(
+    rf"\n## Scores\n\n(?:{re.escape(SCORED)}|{re.escape(NOT_SCORED)}).*?(?=\n## |\Z)",
+    re.DOTALL,
+)
+
 #: SpeechBrain's cards end so.
 CITATION = """\
 ```bibtex
@@ -62,7 +74,8 @@ class Facts:
 def publishable_card(card: ModelCard, facts: Facts) -> str:
     """Complete the card of a model's folder.
 
-    What stands there stays; a section that it has already is not added.
+    What stands there stays, but for the scores that an earlier push has written: they
+    may be of other weights. A section that it has already is not added.
 
     Arguments
     ---------
@@ -83,11 +96,13 @@ def publishable_card(card: ModelCard, facts: Facts) -> str:
     data.tags = list(dict.fromkeys([*(data.tags or ()), "speechbrain", "pytorch"]))
     data.datasets = list(facts.datasets) or None
     data.metrics = list(dict.fromkeys(map(metric_of, facts.lines))) or None
+    data.eval_results = None  # those of a fetched card may be of other weights
     if facts.lines:
         data.model_name = facts.repository.split("/")[1]
         task = data.pipeline_tag or "audio-text-to-text"
         data.eval_results = [result_of(line, task) for line in facts.lines]
-    body = TO_BE_WRITTEN.sub("", card.text).replace(ANY_SOURCE, facts.repository)
+    body = EARLIER_SCORES.sub("", TO_BE_WRITTEN.sub("", card.text))
+    body = body.replace(ANY_SOURCE, facts.repository)
     sections = {
         "Scores": scores_section(facts.lines),
         "Training data": data_section(facts.datasets),
@@ -130,11 +145,8 @@ def result_of(line: dict, task: str) -> EvalResult:
 def scores_section(lines: Sequence[dict]) -> str:
     """Return what a card says of scores."""
     if not lines:
-        return "This model has not been scored."
-    return (
-        "Of these very weights, printed by the training or the benchmark of "
-        f"pengi-plugin:\n\n{markdown(lines).strip()}"
-    )
+        return NOT_SCORED
+    return f"{SCORED}\n\n{markdown(lines).strip()}"
 
 
 def data_section(datasets: Sequence[str]) -> str:

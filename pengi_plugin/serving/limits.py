@@ -19,6 +19,8 @@ class Limits:
         Number of labels.
     max_letters : int
         Of the prompt, and of each label.
+    max_label_letters : int
+        Of all labels together.
     max_beam : int
         Of ``beam_size`` and ``n_best``.
     max_new_tokens : int
@@ -30,5 +32,6 @@ class Limits:
     max_wait: float = 60.0
     max_labels: int = 1000
     max_letters: int = 2000
+    max_label_letters: int = 20_000
     max_beam: int = 20
     max_new_tokens: int = 200

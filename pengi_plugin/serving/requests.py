@@ -152,6 +152,13 @@ def checked(fields: dict[str, Any], limits: Limits) -> dict[str, Any]:
                 422, f"labels must be a list of at most {limits.max_labels} texts."
             )
         options["labels"] = tuple(text("labels", label, limits) for label in labels)
+        n_letter = sum(map(len, labels))
+        if n_letter > limits.max_label_letters:
+            raise HTTPException(
+                422,
+                f"labels have {n_letter} letters together; at most "
+                f"{limits.max_label_letters}.",
+            )
     most = dict.fromkeys(("n_best", "beam_size"), limits.max_beam)
     most |= {name: limits.max_new_tokens for name in SEARCH if name.endswith("tokens")}
     for name in ("n_best", *SEARCH):
@@ -180,6 +187,8 @@ def text(name: str, value: Any, limits: Limits) -> str:
         raise HTTPException(
             422, f"{name} has {len(value)} letters; at most {limits.max_letters}."
         )
+    if any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise HTTPException(422, f"{name} is no Unicode text; got {value!r:.80}.")
     return value
 
 

@@ -9,6 +9,7 @@ import soundfile
 import torch
 import torchaudio
 
+from pengi_plugin.data import audio
 from pengi_plugin.data.audio import (
     Recording,
     read_clip,
@@ -322,3 +323,31 @@ def test_a_flac_that_is_cut_off_is_named_where_it_cannot_be_decoded(tmp_path):
     assert len(read_clip(path, 16000, 16000)) == 16000
     with pytest.raises(ValueError, match=r"a\.flac cannot be read as audio"):
         read_recording(path, 16000)
+
+
+@pytest.mark.parametrize("has_length", [True, False])
+def test_no_more_is_decoded_than_tells_that_a_recording_is_too_long(
+    tmp_path, monkeypatch, has_length
+):
+    path = tmp_path / "silence.flac"
+    soundfile.write(path, np.zeros(800_000), 8000)
+    if not has_length:
+        content = bytearray(path.read_bytes())
+        content[21] &= 0xF0  # 36 bits of STREAMINFO: the number of samples
+        content[22:26] = bytes(4)
+        path.write_bytes(content)
+    n_read = 0
+
+    def read(self, frames, **options):
+        nonlocal n_read
+        n_read += frames
+        return soundfile.SoundFile.read(self, frames, **options)
+
+    monkeypatch.setattr(audio, "BLOCK", 8000)
+    monkeypatch.setattr(audio.SequentialFile, "read", read, raising=False)
+    with Recording(path, 16000) as recording:
+        assert recording.lasts_longer(10)
+        assert n_read <= 88_000
+        assert not recording.lasts_longer(100)
+        assert recording.n_sample == 1_600_000
+        assert recording.lasts_longer(99.99)

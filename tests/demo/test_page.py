@@ -120,3 +120,22 @@ def test_browsers_are_told_to_ask_no_other_host():
     assert b"default-src 'self'" in policy
     assert b"http" not in policy
     assert sent[1] == {"type": "http.response.body", "body": b""}
+
+
+def test_an_address_in_place_of_a_file_is_not_fetched(model, monkeypatch):
+    import asyncio
+
+    from gradio import processing_utils
+
+    async def fetch(url, **_):
+        raise AssertionError(f"{url} was fetched")
+
+    monkeypatch.setattr(processing_utils, "async_ssrf_protected_download", fetch)
+    page = make_page(model, Limits())
+    (asked,) = [fn for fn in page.fns.values() if fn.api_name == "ask"]
+    for address in ("https://example.com/a.wav", "https://example.com/a.tar::b.wav"):
+        sound = {"path": address, "meta": {"_type": "gradio.FileData"}}
+        row = asyncio.run(page.preprocess_data(asked, [sound, *FORM], None))
+        assert row[1:] == list(FORM)
+        (shown,), *_ = answer_visitors(model, Limits())(*zip(row))
+        assert "There is no file at an address: upload it" in shown

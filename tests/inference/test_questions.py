@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
+from pengi_plugin.inference import likelihood
+from pengi_plugin.inference import questions as questions_module
 from pengi_plugin.inference.questions import (
     Question,
     Reply,
@@ -107,6 +109,7 @@ def test_bad_questions_harm_no_other(model, questions, record, tmp_path):
         4: (replace(questions[0], search={"beam_size": 0}), ValueError),
         6: (replace(questions[0], prompt="word " * 500), ValueError),
         8: (Question(path, "what is it?", max_seconds=0.1), TooLongError),
+        9: (replace(questions[0], prompt="a lone \ud800"), Exception),
     }
     asked = list(questions)
     for index, (question, _) in bad.items():
@@ -118,6 +121,24 @@ def test_bad_questions_harm_no_other(model, questions, record, tmp_path):
     assert all(isinstance(reply, Reply) for reply in good)
     for question, reply in zip(questions, good, strict=True):
         check_same(reply, answer_questions(model, [question])[0])
+
+
+def test_long_lists_of_labels_are_scored_in_parts(model, record, monkeypatch):
+    path, labels = str(record("a.wav")), [f"label {n}" for n in range(7)]
+    question = Question(path, "what is it?", labels=tuple(labels), method="likelihood")
+    (whole,) = answer_questions(model, [question])
+    n_scored = []
+    scored = likelihood._part_log_probs
+
+    def count(lm, logits, state, ids):
+        n_scored.append(len(ids))
+        return scored(lm, logits, state, ids)
+
+    monkeypatch.setattr(likelihood, "_part_log_probs", count)
+    monkeypatch.setattr(questions_module, "LABELS_AT_A_TIME", 3)
+    (parts,) = answer_questions(model, [question])
+    assert n_scored == [3, 3, 1]
+    check_same(parts, whole)
 
 
 def test_messages_have_the_name_that_the_user_knows(model, tmp_path):

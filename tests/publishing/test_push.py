@@ -18,6 +18,7 @@ from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.pretrained.card import CARD_FILE
 from pengi_plugin.protocols.score import Score
 from pengi_plugin.protocols.table import score_line, write_table
+from pengi_plugin.publishing.card import Facts, publishable_card
 from pengi_plugin.storage.fingerprint import fingerprint
 from tests.publishing.stand_in_hub import TOKEN, StandInHub
 
@@ -152,6 +153,20 @@ def test_scores_of_another_model_are_never_in_the_card(push, run_folder):
     status, _, err = push(folder, NAME, "--scores", run_folder / "test_scores.json")
     assert status == 2
     assert re.search(r"has scores of \w{16}; the model in .* is \w{16}", err)
+
+
+def test_a_card_that_was_fetched_does_not_keep_its_scores():
+    line = score_line(Score("exact match", 0.75, 0.5, 1.0, 8), group="tones")
+    own = "# Pengi\n\n## Scores\n\nBy ear: good.\n"
+    for text, kept in (("# Pengi\n", False), (own, True)):
+        first = publishable_card(ModelCard(text), Facts("a/b", "mit", lines=[line]))
+        assert "0.75" in first
+        card = ModelCard(publishable_card(ModelCard(first), Facts("a/c", "mit")))
+        assert card.data.eval_results is None
+        assert card.data.metrics is None
+        assert "0.75" not in card.content
+        assert ("By ear: good." in card.text) == kept
+        assert card.text.count("## Scores") == card.text.count("## Citing") == 1
 
 
 def test_private_is_private_or_refused(hub, push, tiny_folder, tmp_path):

@@ -13,7 +13,13 @@ from fastapi.testclient import TestClient
 from pengi_plugin.serving.limits import Limits
 from pengi_plugin.serving.requests import read_request
 
-LIMITS = Limits(max_bytes=50_000, max_labels=3, max_letters=40, max_beam=6)
+LIMITS = Limits(
+    max_bytes=50_000,
+    max_labels=3,
+    max_letters=40,
+    max_label_letters=60,
+    max_beam=6,
+)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +68,8 @@ BAD_FIELDS = [
     ({"prompt": ""}, "prompt must be text, not empty"),
     ({"prompt": 3}, "prompt must be text, not empty; got 3"),
     ({"prompt": "a" * 41}, "prompt has 41 letters; at most 40"),
+    ({"prompt": "a \ud800"}, "prompt is no Unicode text"),
+    ({"labels": ["a" * 30, "b" * 31]}, "labels have 61 letters together; at most 60"),
     ({"labels": "dog"}, "labels must be a list of at most 3 texts"),
     ({"labels": list("abcd")}, "labels must be a list of at most 3 texts"),
     ({"labels": ["a", 3]}, "labels must be text"),

@@ -55,6 +55,7 @@ def test_it_says_when_it_is_ready_and_what_it_serves(server):
     with urlopen(f"{server.url}/info") as response:
         info = json.load(response)["model"]
     assert (info["sample_rate"], info["clip_seconds"]) == (8000, 1.0)
+    assert (info["precision"], info["int8"]) == ("fp32", False)
     assert info["limits"]["max_seconds"] == 5
 
 
