@@ -186,8 +186,15 @@ def _copy_samples(path: str, plan: Plan, target: BinaryIO) -> None:
         SequentialFile(path) as source,
         _writer(target, plan, source.samplerate, source.channels) as sink,
     ):
-        while len(frames := source.read(BLOCK, dtype=plan.dtype, always_2d=True)):
+        while len(frames := _read(source, plan.dtype)):
             sink.write(frames)
+
+
+def _read(source: SequentialFile, dtype: str) -> np.ndarray:
+    try:
+        return source.read(BLOCK, dtype=dtype, always_2d=True)
+    except soundfile.LibsndfileError as error:  # a RuntimeError
+        raise ValueError(f"not readable to its end: {error.error_string}") from error
 
 
 def _resample(

@@ -230,6 +230,8 @@ class _Work:
                     if self._next_good(clips, ahead, bar) is None:
                         break
                     index = self._write_shard(shard, count.shards, clips, ahead, bar)
+                else:
+                    self._check_follows(shard, index, clips, start)
                 stop = int(index["clip"].max()) + 1
                 self._note(shard, index, clips, range(start, stop))
                 bar.update(max(stop - bar.n, 0))
@@ -243,6 +245,22 @@ class _Work:
                 )
         self.places |= {clips.real[clip]: None for clip in paths[start:]}
         return count
+
+    def _check_follows(self, shard: str, index, clips: "_Clips", start: int) -> None:
+        """Raise ValueError if a shard does not go on where the one before it ends.
+
+        That one was written again, and other clips could be read than at first.
+        """
+        first = int(index["clip"].min())
+        between = clips.paths[start:first]
+        lost = [p for p in between if (clips.manifest, p) not in self.left_out]
+        if first < start or lost:
+            clip = lost[0] if lost else clips.paths[first]
+            raise ValueError(
+                f"{clip} is {'in no shard' if lost else 'in two shards'}: other clips "
+                f"can be read than when {shard} was written. Delete it and all behind "
+                "it, with their indices (.npy), and the same command writes them again."
+            )
 
     def _encode(self, clip: str) -> Encoded | Exception:
         options = self.options

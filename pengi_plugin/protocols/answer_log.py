@@ -60,7 +60,8 @@ def answer_key(row: Mapping, settings: Mapping) -> str:
     ---------
     row : dict
         Its ``wav`` (``id``, if it has none), ``prompt`` and ``answers`` (the texts
-        that are scored) count, and the size and time of change of the audio file.
+        that are scored) count, and the size and time of change of the audio file; of
+        a clip in a shard (``clips.tar::member``), those of the shard.
     settings : dict
         The model and how it is asked; what JSON can hold.
 
@@ -70,7 +71,8 @@ def answer_key(row: Mapping, settings: Mapping) -> str:
     """
     wav = row.get("wav")
     try:
-        found = os.stat(wav)
+        shard, is_member, _ = str(wav).rpartition(".tar::")
+        found = os.stat(f"{shard}.tar" if is_member else wav)
         state = [found.st_size, found.st_mtime_ns]
     except (OSError, TypeError):  # a web address, or a row without a clip
         state = None

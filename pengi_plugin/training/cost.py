@@ -16,6 +16,7 @@ from torch.utils.flop_counter import (
 #: data sheets. The first that fits counts. In TF32 all of them have half of it.
 PEAKS = {
     "B200": 2250.0,
+    "H200 NVL": 835.0,
     "H200": 989.0,
     "H100 PCIe": 756.0,
     "H100 NVL": 835.0,
@@ -53,6 +54,8 @@ CPU_ATTENTION = {
 def peak_of(gpu: str, precision: str) -> float | None:
     """Return the peak of a GPU in operations per second; None if it is not known.
 
+    That of a part of a GPU (MIG) is not.
+
     Arguments
     ---------
     gpu : str
@@ -66,6 +69,8 @@ def peak_of(gpu: str, precision: str) -> float | None:
     (312000000000000.0, 378000000000000.0)
     """
     words = gpu.replace("-", " ").split()
+    if "MIG" in words:
+        return None
     for name, peak in PEAKS.items():
         if all(word in words for word in name.split()):
             return peak * 1e12 * (0.5 if precision == "fp32" else 1.0)

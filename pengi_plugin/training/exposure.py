@@ -77,8 +77,10 @@ def equal_exposure(hparams: Mapping, rows: Mapping[str, Mapping], task: str) -> 
     among_all = task_share(rows, task, hparams["task_weights"], shares)
     if not among_all:
         raise ValueError(f"No row to train on is of the task {task!r}.")
+    weights = hparams["task_weights"] or {}
+    sampled = [row for row in rows.values() if weights.get(row["task"], 1.0) > 0]
     # Alone, each of its clips is seen once an epoch, and no other.
-    clips = {(row.get("corpus", ""), str(row["wav"])) for row in rows.values()}
+    clips = {(row.get("corpus", ""), str(row["wav"])) for row in sampled}
     own = {
         (row.get("corpus", ""), str(row["wav"]))
         for row in rows.values()

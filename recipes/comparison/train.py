@@ -38,6 +38,12 @@ def main(arguments: list[str]) -> list[dict]:
     parser.add_argument("--seeds", nargs="+", default=["1986"])
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=[*RUNS])
     options, arguments = parser.parse_known_args(arguments)
+    for name in ("seeds", "runs"):
+        given = getattr(options, name)
+        if len(set(given)) < len(given):
+            parser.error(f"--{name}: give each once; got {' '.join(given)}")
+    if len(options.runs) < 2:
+        parser.error(f"--runs: give two or more to compare; got {options.runs[0]}")
     sessions, notes = {RUNS[name]: [] for name in options.runs}, {}
     for seed, name in product(options.seeds, options.runs):
         own = ["--output_folder", str(Path(options.output_folder, f"{name}_{seed}"))]
@@ -49,7 +55,8 @@ def main(arguments: list[str]) -> list[dict]:
         run.fit(hparams, run_opts, rows)
         run.export(hparams)
         sessions[RUNS[name]].append(run.open_session(hparams, run_opts))
-        notes[RUNS[name]] = f"{hparams['number_of_epochs']} epochs"
+        # A folder may hold a longer run than what is asked for.
+        notes[RUNS[name]] = f"{hparams['epoch_counter'].current} epochs"
         captions = [row for row in run.test_items(hparams, rows) if row["task"] == TASK]
     table = compare_captions(sessions, captions, notes=notes)
     if if_main_process():

@@ -149,3 +149,14 @@ def test_what_cannot_be_stored_is_refused(options, message):
 
     with pytest.raises(ValueError, match=message):
         check_options(*options)
+
+
+def test_a_file_that_is_damaged_in_its_middle_has_a_reason(tmp_path):
+    path = tmp_path / "damaged.flac"
+    soundfile.write(path, 0.1 * np.random.default_rng(0).standard_normal(80000), 8000)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 4000] = bytes(4000)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"not readable to its end: .*lost sync"):
+        encode(str(path), "wav")

@@ -335,3 +335,42 @@ def test_a_bad_clip_where_a_shard_ends_is_encoded_once_and_belongs_to_the_next(
         np.load(path)["clip"].tolist() for path in sorted(tmp_path.glob("out/*.npy"))
     ]
     assert starts == [[0, 1], [3, 4], [6, 7]]
+
+
+def write_noise(path):
+    noise = 0.2 * np.random.default_rng(0).standard_normal(8000)
+    soundfile.write(path, noise, 8000, "PCM_16")
+
+
+@pytest.mark.parametrize(
+    ("is_bad_at_first", "message"),
+    [(False, r"3\.wav is in two shards"), (True, r"3\.wav is in no shard")],
+)
+def test_a_shard_written_again_with_other_clips_is_refused(
+    tmp_path, is_bad_at_first, message
+):
+    paths = [tmp_path / "in" / f"{n}.wav" for n in range(12)]
+    paths[0].parent.mkdir()
+    for path in paths:
+        write_noise(path)
+    row = {"task": "captioning", "caption": "x", "duration": 1.0}
+    rows = {path.stem: {"wav": path.name, **row} for path in paths}
+    (tmp_path / "in" / "train.json").write_text(json.dumps(rows))
+    bad, out = paths[1], tmp_path / "out"
+    if is_bad_at_first:
+        bad.write_text("no audio")
+    shard_manifests(tmp_path / "in", out, Options(shard_size=1 << 16))
+    bad.unlink()
+    if is_bad_at_first:
+        write_noise(bad)
+    else:
+        bad.write_text("no audio")
+    for suffix in ("tar", "npy"):
+        (out / f"train-000000.{suffix}").unlink()
+    with pytest.raises(ValueError, match=message):
+        shard_manifests(tmp_path / "in", out, Options(shard_size=1 << 16))
+    for path in [*out.glob("train-*.tar"), *out.glob("train-*.npy")]:
+        if "-000000." not in path.name:
+            path.unlink()
+    count, _ = shard_manifests(tmp_path / "in", out, Options(shard_size=1 << 16))
+    assert count.clips == count.rows == (12 if is_bad_at_first else 11)

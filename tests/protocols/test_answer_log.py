@@ -239,3 +239,13 @@ def test_an_error_in_one_process_is_raised_in_the_other_too(tmp_path, root):
     assert (
         tmp_path / "error-0"
     ).read_text() == "Process 1 failed: OSError: disk is full"
+
+
+def test_a_clip_of_a_shard_that_was_written_again_is_asked_about_again(tmp_path):
+    shard = tmp_path / "clips.tar"
+    shard.write_bytes(b"one")
+    rows = [{"id": "a", "wav": f"{shard}::000000_a.flac"}]
+    assert asked_again(tmp_path, rows) == ["a"]
+    assert asked_again(tmp_path, rows) == []
+    shard.write_bytes(b"another")
+    assert asked_again(tmp_path, rows) == ["a"]

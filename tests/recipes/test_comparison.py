@@ -39,3 +39,19 @@ def test_one_command_trains_all_and_compares_them_on_the_same_captions(
     assert [line["note"].split(";")[0] for line in (a, b, c)] == [
         *("2 epochs", "2 epochs", "6 epochs")
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--seeds", "1", "1"], "--seeds: give each once; got 1 1"),
+        (["--runs", "A", "B", "A"], "--runs: give each once; got A B A"),
+        (["--runs", "A"], "--runs: give two or more to compare; got A"),
+    ],
+)
+def test_what_would_be_counted_twice_or_not_compared_is_refused_before_training(
+    recipe, given, message, capsys
+):
+    with pytest.raises(SystemExit):
+        recipe.main(["no such.yaml", *given])
+    assert message in capsys.readouterr().err

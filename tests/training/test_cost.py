@@ -99,3 +99,9 @@ def test_a_peak_is_that_of_the_whole_name(name, peak):
 def test_float32_on_a_gpu_is_multiplied_in_tf32_as_its_peak_is_reckoned():
     assert torch.backends.cuda.matmul.allow_tf32  # by SpeechBrain, when imported
     assert torch.backends.cudnn.allow_tf32
+
+
+def test_a_gpu_of_less_power_is_not_taken_for_its_namesake():
+    assert cost.peak_of("NVIDIA H200", "bf16") == 989e12
+    assert cost.peak_of("NVIDIA H200 NVL", "bf16") == 835e12
+    assert cost.peak_of("NVIDIA H100 80GB HBM3 MIG 1g.10gb", "bf16") is None

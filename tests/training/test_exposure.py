@@ -57,6 +57,14 @@ def test_a_task_is_seen_as_often_as_alone():
     assert among_all == pytest.approx(alone, rel=0.05)
 
 
+def test_clips_that_are_never_sampled_make_no_run_shorter():
+    changed = hparams(task_weights={"question_answering": 0.0})
+    n_epoch = equal_exposure(changed, ROWS, "captioning")
+    # Three clips are sampled, one of them half the time for another task.
+    share = task_share(ROWS, "captioning", changed["task_weights"], {"a": 3, "b": 1})
+    assert n_epoch * 3 * share == pytest.approx(6 * 3, rel=0.05)
+
+
 def test_what_is_never_seen_or_sampled_otherwise_is_refused():
     with pytest.raises(ValueError, match="No row to train on is of the task 'music_no"):
         equal_exposure(hparams(), ROWS, "music_note")
