@@ -90,6 +90,11 @@ def check_model(hparams: dict, source: str | os.PathLike) -> None:
             f"{source} holds int8 weights, whose products are PyTorch's own. Export "
             "the folder in float32, and quantize the graphs with onnxruntime."
         )
+    if getattr(pengi.audio_encoder, "over_time", False):
+        raise ValueError(
+            f"{source} reads the windows of a recording as one sequence; audio.onnx "
+            "takes one window. Export a model of one vector per clip."
+        )
     if not hasattr(pengi.text_encoder, "encode_padded"):
         raise ValueError(
             f"The text encoder, a {type(pengi.text_encoder).__name__}, has no "

@@ -267,7 +267,11 @@ def combined_scores(*scores: np.ndarray) -> np.ndarray:
     for values in scores:
         mean = np.nanmean(values, axis=1, keepdims=True)
         spread = np.nanstd(values, axis=1, keepdims=True)
-        total = total + (values - mean) / np.maximum(spread, 1e-12)
+        # Scores that differ by rounding alone tell nothing.
+        is_told = spread > 1e-6 * np.maximum(1.0, np.abs(mean))
+        total = total + np.where(
+            is_told, (values - mean) / np.where(is_told, spread, 1), 0 * values
+        )
     return total / len(scores)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pengi_plugin.__main__ import main
-from pengi_plugin.conversion.onnx_export import check_free, prompt_form
+from pengi_plugin.conversion.onnx_export import check_free, check_model, prompt_form
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.lobes.prefix_lm import PrefixLM
 from pengi_plugin.lobes.text_encoder import CLIPTextEncoder, TokenEmbeddingEncoder
@@ -177,6 +177,14 @@ def test_what_cannot_be_exported_is_refused(tiny_folder, tmp_path, capsys):
     assert main(words) == 2
     assert "holds int8 weights" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_reads_sequences_of_windows_is_refused():
+    pengi = torch.nn.Module()
+    pengi.audio_encoder = torch.nn.Module()
+    pengi.audio_encoder.over_time = True
+    with pytest.raises(ValueError, match="mine reads the windows .* one sequence"):
+        check_model({"pengi": pengi}, "mine")
 
 
 def test_the_form_of_prompts_follows_from_the_text_encoder(exported):

@@ -193,6 +193,9 @@ def test_combined_scores_weigh_both_alike_whatever_their_scales():
     rescaled = combined_scores(7 * cosines - 3, likelihoods / 100)
     assert combined == pytest.approx(rescaled, nan_ok=True)
     assert np.isnan(combined).tolist() == [[False] * 3, [False, False, True]]
+    same = np.array([[0.5, 0.5 + 1e-9, 0.5 - 1e-9]])  # a model that says one thing
+    assert combined_scores(same, likelihoods[:1])[0].argmax() == 1
+    assert combined_scores(same, same).tolist() == [[0.0] * 3]
 
 
 def test_an_unreadable_clip_is_found_by_no_query(session, clips):
