@@ -183,7 +183,7 @@ def test_a_model_that_reads_sequences_of_windows_is_refused():
     pengi = torch.nn.Module()
     pengi.audio_encoder = torch.nn.Module()
     pengi.audio_encoder.over_time = True
-    with pytest.raises(ValueError, match="mine reads the windows .* one sequence"):
+    with pytest.raises(ValueError, match=r"mine reads the windows .* one sequence"):
         check_model({"pengi": pengi}, "mine")
 
 
