@@ -49,6 +49,16 @@ def task_share(
     )
 
 
+def check_pairs(hparams: Mapping) -> None:
+    """Raise ValueError if several rows are sampled of a clip."""
+    if hparams["pairs_per_clip"] != 1:
+        raise ValueError(
+            "How often a task is seen is known for pairs_per_clip 1; got "
+            f"{hparams['pairs_per_clip']}. Give --pairs_per_clip 1, or leave run C out "
+            "(--runs A B)."
+        )
+
+
 def equal_exposure(hparams: Mapping, rows: Mapping[str, Mapping], task: str) -> int:
     """Return in how many epochs a task is seen as often as alone.
 
@@ -67,11 +77,7 @@ def equal_exposure(hparams: Mapping, rows: Mapping[str, Mapping], task: str) -> 
     ValueError
         If several rows are sampled of a clip, or none of the task.
     """
-    if hparams["pairs_per_clip"] != 1:
-        raise ValueError(
-            "How often a task is seen is known for pairs_per_clip 1; got "
-            f"{hparams['pairs_per_clip']}."
-        )
+    check_pairs(hparams)
     corpora = hparams["corpora"].items()
     shares = {name: corpus["share"] for name, corpus in corpora}
     among_all = task_share(rows, task, hparams["task_weights"], shares)

@@ -21,7 +21,11 @@ from speechbrain.utils.distributed import if_main_process
 from pengi_plugin.protocols.paired import compare_captions
 from pengi_plugin.protocols.table import write_table
 from pengi_plugin.training import run
-from pengi_plugin.training.exposure import equal_exposure, train_longer
+from pengi_plugin.training.exposure import (
+    check_pairs,
+    equal_exposure,
+    train_longer,
+)
 
 TASK = "captioning"
 RUNS = {
@@ -49,6 +53,8 @@ def main(arguments: list[str]) -> list[dict]:
         own = ["--output_folder", str(Path(options.output_folder, f"{name}_{seed}"))]
         own += ["--seed", seed] + (["--keep_tasks", f"[{TASK}]"] if name == "A" else [])
         hparams, run_opts = run.load([*arguments, *own])
+        if "C" in options.runs:
+            check_pairs(hparams)  # before anything is trained
         rows = run.prepare(hparams)
         if name == "C":
             train_longer(hparams, equal_exposure(hparams, rows["train"], TASK))
