@@ -23,10 +23,10 @@ import pytest
 import soundfile
 
 from pengi_plugin.inference import AudioLanguageModel
+from tests.sounds import RATE, write_sounds
 
 pytestmark = pytest.mark.slow
 
-RATE = 8000
 
 #: Seconds for a start that takes ten on an idle machine, and for an answer.
 START, PATIENCE = 900, 120
@@ -180,16 +180,7 @@ def model(tiny_folder):
 
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sounds")
-    paths = []
-    for seed, seconds in enumerate((0.6, 2.5, 1.0, 1.7)):
-        draw = np.random.default_rng(seed)
-        time = np.arange(int(seconds * RATE)) / RATE
-        wave = 0.3 * np.sin(2 * np.pi * (200 + 700 * seed) * time)
-        wave += 0.05 * (seed + 1) * draw.standard_normal(len(time))
-        paths.append(folder / f"sound_{seed}.wav")
-        soundfile.write(paths[-1], wave, RATE)
-    return paths
+    return write_sounds(tmp_path_factory.mktemp("sounds"), (0.6, 2.5, 1.0, 1.7))
 
 
 def requested_hosts(browser):

@@ -18,7 +18,7 @@ from pengi_plugin.inference.questions import Question, Reply, Window
 from pengi_plugin.tasks import TASKS, apply
 
 FILLED = {
-    "path": "/tmp/gradio/abc/song.wav",
+    "path": "uploads/abc/song.wav",
     "choice": "captioning",
     "words": "",
     "labels": "",

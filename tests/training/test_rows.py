@@ -207,3 +207,5 @@ def test_rows_are_chosen_anew_only_when_manifests_or_options_change(
     assert (n_call, len(fewer["train"]) + len(fewer["valid"])) == (3, 37)
     write(tmp_path / "m", "train", rows_of("m", 41, **source))
     assert choose()[1] == 4
+    monkeypatch.setattr(steps, "RULES", steps.RULES + 1)  # of what an overlap is
+    assert choose()[1] == 5
