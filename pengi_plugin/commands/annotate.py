@@ -62,7 +62,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--device", help="such as cpu or cuda:1; a GPU if there is one by default"
     )
-    command.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    command.add_argument(
+        "--precision", choices=("fp32", "fp16", "bf16"), default="fp32"
+    )
     add_trust(command)
     command.add_argument(
         "--int8", action="store_true", help="weights of 8 bits: faster on CPUs"

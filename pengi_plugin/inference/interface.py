@@ -14,9 +14,9 @@ from pengi_plugin.decoders.choose import choose_searcher
 from pengi_plugin.inference import classify, files, likelihood, windows
 from pengi_plugin.inference.classify import CLASSIFY_PROMPT, text_embeddings
 from pengi_plugin.inference.files import DESCRIBE_PROMPTS, FileAnswer
+from pengi_plugin.inference.precision import answering_precision
 from pengi_plugin.inference.recordings import RecordingModel, full_lengths
 from pengi_plugin.inference.texts import append_texts, broadcast_texts
-from pengi_plugin.lobes.packed import pack_linears
 
 __all__ = ["CLASSIFY_PROMPT", "DESCRIBE_PROMPTS", "AudioLanguageModel", "FileAnswer"]
 
@@ -44,9 +44,10 @@ class AudioLanguageModel(RecordingModel):
     hparams : dict
         The rest of the model's YAML.
     run_opts : dict
-        Such as ``{"device": "cuda", "precision": "bf16"}``. ``"precision": "auto"``
-        takes bf16 where the device multiplies faster in it. The default is fp32
-        everywhere, in which the answers are those of the released code.
+        Such as ``{"device": "cuda", "precision": "bf16"}``. The default is fp32
+        everywhere, in which the answers are those of the released code. ``auto``
+        takes what is fastest: on a CPU ``fp16``, which rounds weights to 16 bits and
+        sums in float32; on a GPU bf16 where it has units for it.
     freeze_params : bool
         Whether to switch to evaluation mode without gradients.
     int8 : bool
@@ -90,8 +91,6 @@ class AudioLanguageModel(RecordingModel):
         int8=False,
     ):
         super().__init__(modules, hparams, run_opts, freeze_params, int8)
-        if freeze_params and self.device_type == "cpu":
-            pack_linears(self.mods.pengi)  # faster; the weights do not change
         self.tokenizer = self.hparams.tokenizer
         self.end_ids = self.tokenizer.encode_as_ids(self.hparams.answer_end)
         if self.end_ids[:1] != [self.hparams.eos_index]:
@@ -100,6 +99,8 @@ class AudioLanguageModel(RecordingModel):
                 f"{self.hparams.answer_end!r}, which has the tokens {self.end_ids}; "
                 f"got {self.hparams.eos_index}."
             )
+
+    choose_precision = staticmethod(answering_precision)
 
     # Encoding.
 

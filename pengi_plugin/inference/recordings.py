@@ -20,7 +20,9 @@ from pengi_plugin.data.audio import (
     repeat_or_trim,
 )
 from pengi_plugin.data.shards import is_member
+from pengi_plugin.inference.precision import check_cpu
 from pengi_plugin.lobes.int8 import to_int8
+from pengi_plugin.lobes.packed import pack_linears
 from pengi_plugin.precision import choose_precision
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, open_folder
 from pengi_plugin.pretrained.trust import unbuildable
@@ -37,7 +39,8 @@ class RecordingModel(Pretrained):
     hparams : dict
         The rest of the model's YAML.
     run_opts : dict
-        Such as ``{"device": "cuda", "precision": "bf16"}``.
+        Such as ``{"device": "cuda", "precision": "bf16"}``. On a CPU ``fp16`` rounds
+        weights to 16 bits and sums in float32; see ``lobes.products``.
     freeze_params : bool
         Whether to switch to evaluation mode without gradients.
     int8 : bool
@@ -47,7 +50,8 @@ class RecordingModel(Pretrained):
     Raises
     ------
     ValueError
-        If the YAML lacks something, or int8 is asked for on another device.
+        If the YAML lacks something, or int8 is asked for on another device, or a
+        precision that this one cannot give.
     """
 
     def __init__(
@@ -67,15 +71,23 @@ class RecordingModel(Pretrained):
             )
         normalizer = AudioNormalizer(sample_rate=hparams["sample_rate"])
         hparams = {"audio_normalizer": normalizer} | hparams
-        run_opts = _with_precision(run_opts)
+        run_opts = self._with_precision(run_opts)
         super().__init__(modules, hparams, run_opts, freeze_params)
         if int8 and not (freeze_params and self.device_type == "cpu"):
             raise ValueError(
                 "int8 is for answering on a CPU, without gradients; got "
                 f"device={self.device}, freeze_params={freeze_params}."
             )
+        is_half = self.precision == "fp16" and self.device_type == "cpu"
+        if is_half and (int8 or not freeze_params):
+            raise ValueError(
+                "precision fp16 on a CPU is for answering, without gradients and "
+                f"without int8; got freeze_params={freeze_params}, int8={int8}."
+            )
         if int8:
             to_int8(self.mods)
+        if freeze_params and self.device_type == "cpu":
+            pack_linears(self.mods, half=is_half)
 
     @classmethod
     def from_hparams(
@@ -179,6 +191,8 @@ class RecordingModel(Pretrained):
     def inference_ctx(self):
         """A context of the model's precision; a new one, as each keeps a state."""
         dtype = AMPConfig.from_name(self.precision).dtype
+        if self.device_type == "cpu" and dtype is torch.float16:
+            dtype = torch.float32  # the weights alone have 16 bits
         return TorchAutocast(device_type=self.device_type, dtype=dtype)
 
     @inference_ctx.setter
@@ -242,6 +256,22 @@ class RecordingModel(Pretrained):
         path = self.local_path(path, savedir)
         return read_clip(path, self.hparams.sample_rate, self.n_sample).to(self.device)
 
+    @staticmethod
+    def choose_precision(asked: str, device: str) -> str:
+        """Return the precision that ``auto`` means on a device; see ``precision``."""
+        check_cpu(asked if device == "cpu" else "")
+        return choose_precision(asked, device)
+
+    def _with_precision(self, run_opts: Mapping | None) -> RunOptions | None:
+        """Return run options with the precision that ``auto`` means on their device."""
+        if isinstance(run_opts, dict):
+            run_opts = RunOptions.from_dictionary(run_opts)
+        if run_opts is None or "precision" not in run_opts.overridden_args:
+            return run_opts
+        device = run_opts.device or infer_device()
+        chosen = self.choose_precision(run_opts.precision, device)
+        return replace(run_opts, precision=chosen)
+
     @property
     def n_sample(self) -> int:
         """Number of samples of ``clip_seconds``."""
@@ -251,16 +281,6 @@ class RecordingModel(Pretrained):
         """Return mono clips of ``clip_seconds`` [batch, n_sample] of recordings."""
         wavs = mix_to_mono(wavs.to(self.device).float())
         return repeat_or_trim(wavs, wav_lens, self.n_sample)
-
-
-def _with_precision(run_opts: Mapping | None) -> RunOptions | None:
-    """Return run options with the precision that ``auto`` means on their device."""
-    if isinstance(run_opts, dict):
-        run_opts = RunOptions.from_dictionary(run_opts)
-    if run_opts is None or "precision" not in run_opts.overridden_args:
-        return run_opts
-    device = run_opts.device or infer_device()
-    return replace(run_opts, precision=choose_precision(run_opts.precision, device))
 
 
 def full_lengths(wavs: Tensor) -> Tensor:

@@ -157,12 +157,12 @@ def main(arguments: list[str]) -> list[dict]:
     templates = extend({**own[0], **own[1]})
     local = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
     device = run_opts["device"] or (local if torch.cuda.is_available() else "cpu")
-    precision = run_opts["precision"]
     model = AudioLanguageModel.from_hparams(
         source=options.model,
         trust=options.trust,
-        run_opts={"device": device, "precision": precision},
+        run_opts={"device": device, "precision": run_opts["precision"]},
     )
+    precision = model.precision  # what "auto" chose
     known_as = fingerprint(options.model)
     settings = {} if precision == "fp32" else {"precision": precision}
     search = hparams["search"]

@@ -3,24 +3,29 @@
 
     python recipes/benchmark/inference_speed.py [--device cuda] [--dtype bf16]
 
-Answers clips of 7 s with the paper's model (random weights of full size; no end mark,
-so that every answer is as long as allowed). Compared in one run, turn by turn:
+Answers one clip and eight clips of 7 s with the paper's model (random weights of full
+size; no end mark, so that every answer is as long as allowed). Compared in one run,
+turn by turn:
 
 - ours: search over a cache that the beams of a clip share; on CPU in float32 with
   packed linear layers (``pack_linears``), as inference runs;
+- ours, 16-bit weights: the same with weights rounded to float16, sums in float32
+  (``precision: fp16``);
 - ours, not packed: the same with the layers as they are;
 - transformers: ``generate(inputs_embeds=...)`` with its own cache and the same beam;
 - not cached: our search, all of the text read again at each step (takes minutes; ask
   for it with ``--variants ours "not cached"``).
 
-The floor of a pass through the language model is the larger of: its weights read once
-at the measured memory bandwidth; its multiplications at the measured matrix speed. On
-a busy machine take ``--threads 1 --clock cpu``: others hardly disturb the CPU seconds
-of one thread.
+The floor of a pass through the language model is the larger of: its float32 weights
+(or bfloat16 with ``--dtype bf16``) read once at the measured memory bandwidth; its
+multiplications at the measured matrix speed. The second floor also reads the keys and
+values of each clip once, which no step can do without. On a busy machine take
+``--threads 1 --clock cpu``: others hardly disturb the CPU seconds of one thread.
 """
 
 import argparse
 import copy
+import gc
 import json
 import re
 import resource
@@ -37,12 +42,15 @@ from transformers.pytorch_utils import Conv1D
 
 from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
-from pengi_plugin.lobes.packed import PackedLinear, can_pack, pack_linears
+from pengi_plugin.lobes.packed import PackedLinear, pack_linears
+from pengi_plugin.lobes.products import PATIENCE, has_onednn
 
 EOS = 220
+N_PREFIX = 80
 N_SAMPLE = 308_700
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-VARIANTS = ("ours", "ours, not packed", "transformers", "not cached")
+HALF, PLAIN = "ours, 16-bit weights", "ours, not packed"
+VARIANTS = ("ours", HALF, PLAIN, "transformers", "not cached")
 
 
 class UncachedLM(nn.Module):
@@ -120,9 +128,14 @@ def make_variant(name: str, pengi: nn.Module, args) -> dict[str, Callable]:
     if name == "transformers":
         return transformers_searchers(pengi.lm, args)
     lm = copy.deepcopy(pengi.lm)
-    if name != "ours, not packed" and args.dtype == "fp32":
-        pack_linears(lm)
+    if name != PLAIN and args.dtype == "fp32":
+        pack_linears(lm, half=name == HALF)
     return searchers(UncachedLM(lm) if name == "not cached" else lm, args)
+
+
+def n_untimed(args) -> int:
+    """Return after how many searches all layers have chosen their products."""
+    return 1 + PATIENCE // (args.new_tokens - 1)
 
 
 def seconds(work: Callable, args) -> float:
@@ -153,11 +166,13 @@ class Floor:
         self.n_block = sum(sizes) - self.n_head
         dtype = DTYPES[args.dtype]
         self.n_byte = sum(sizes) * dtype.itemsize
+        config = lm.model.config
+        self.n_slot_byte = 2 * config.n_layer * config.n_embd * dtype.itemsize
         data = torch.ones(2**29 // dtype.itemsize, dtype=dtype, device=args.device)
         square = torch.randn(4096, 4096, dtype=dtype, device=args.device)
         layer = nn.Linear(4096, 4096, bias=False).to(square)
         self.reads, self.products = data.sum, [lambda: layer(square)]
-        if can_pack():
+        if has_onednn():
             packed = PackedLinear(layer)
             self.products.append(lambda: packed(square))
         self.bandwidth = self.speed = 0.0  # bytes/s, operations/s: the highest seen
@@ -169,16 +184,32 @@ class Floor:
             self.speed = max(self.speed, 2 * 4096**3 / product)
             self.bandwidth = max(self.bandwidth, 2**29 / best(self.reads, args, 3))
 
-    def seconds(self, n_row: int, n_head_row: int) -> float:
-        """Return the least time of a pass over so many rows."""
+    def seconds(self, n_row: int, n_head_row: int, n_slot: int = 0) -> float:
+        """Return the least time of a pass over so many rows.
+
+        Arguments
+        ---------
+        n_row : int
+            Rows through the layers.
+        n_head_row : int
+            Rows through the output layer.
+        n_slot : int
+            Positions of which keys and values are read.
+        """
         n_operation = 2 * (self.n_block * n_row + self.n_head * n_head_row)
-        return max(self.n_byte / self.bandwidth, n_operation / self.speed)
+        n_byte = self.n_byte + n_slot * self.n_slot_byte
+        return max(n_byte / self.bandwidth, n_operation / self.speed)
+
+    def steps(self, n_clip: int, n_beam: int, args, with_slots: bool = False) -> float:
+        """Return the least time of all steps after the first token."""
+        n_row = n_clip * n_beam
+        slots = [n_clip * (N_PREFIX + n_beam * i) for i in range(1, args.new_tokens)]
+        return sum(self.seconds(n_row, n_row, with_slots * slot) for slot in slots)
 
 
-def encode_parts(pengi: nn.Module, args) -> tuple[Tensor, dict[str, float]]:
-    """Return prefixes and the seconds of what makes them."""
+def encode_parts(pengi: nn.Module, n: int, args) -> tuple[Tensor, dict[str, float]]:
+    """Return the prefixes of ``n`` clips and the seconds of what makes them."""
     torch.manual_seed(0)
-    n = args.batch_size
     wavs = torch.randn(n, N_SAMPLE, device=args.device) / 10
     lens = torch.ones(n, device=args.device)
     prompts = [f"{PROMPTS[i % len(PROMPTS)]} {i}" for i in range(n)]
@@ -219,12 +250,22 @@ def measure_peak(name: str, args) -> None:
     width = pengi.lm.d_model
     searches = make_variant(name, pengi, args)
     del pengi  # the variant has a language model of its own
-    prefix = torch.randn(args.batch_size, 2 * 40, width, device=args.device)
+    prefix = torch.randn(max(args.batch_size), N_PREFIX, width, device=args.device)
     peaks = {}
+    forget_peak()
     for search, run in searches.items():
-        run(prefix)
+        for n_clip in args.batch_size:
+            for _ in range(n_untimed(args)):
+                run(prefix[:n_clip])
         peaks[search] = peak_mib(args.device)
     print(json.dumps(peaks))
+
+
+def forget_peak() -> None:
+    """Let the peak count from now on (on Linux), when the model has been built."""
+    gc.collect()
+    if Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_mib(device: str) -> float:
@@ -247,7 +288,7 @@ def peak_of(name: str) -> dict[str, float]:
 def parse() -> argparse.Namespace:
     """Return the command line's settings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--batch_size", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--beam_size", type=int, default=5)
     parser.add_argument("--new_tokens", type=int, default=30)
     parser.add_argument("--turns", type=int, default=3)
@@ -255,7 +296,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--dtype", default="fp32", choices=sorted(DTYPES))
     parser.add_argument("--threads", type=int, help="of PyTorch on CPU")
     parser.add_argument("--clock", default="wall", choices=("wall", "cpu"))
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS[:3])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS[:4])
     parser.add_argument("--peak_of", choices=VARIANTS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -268,11 +309,11 @@ def compare(
     The machine is measured in each turn too: its speed changes from minute to minute.
     """
     times, answers = {}, {}
-    for turn in range(args.turns + 1):  # the first is not timed
+    for turn in range(-n_untimed(args), args.turns):
         floor.measure(args)
         for name, searches in variants.items():
             for search, run in searches.items():
-                if turn == 0:
+                if turn < 0:
                     answers[search, name] = run(prefix)
                     continue
                 took = seconds(lambda: run(prefix), args)  # noqa: B023
@@ -294,52 +335,74 @@ def main() -> None:
         return
     names = ["ours"] + [name for name in args.variants if name != "ours"]
     if args.dtype != "fp32" or args.device != "cpu":
-        names = [name for name in names if name != "ours, not packed"]
+        names = [name for name in names if name not in (HALF, PLAIN)]
     pengi = load(args)
     floor = Floor(pengi.lm, args)
     variants = {name: make_variant(name, pengi, args) for name in names}
     if args.dtype == "fp32":
         pack_linears(pengi)
-    prefix, parts = encode_parts(pengi, args)
-    with torch.inference_mode():
-        prefill = best(lambda: pengi.lm.prefill(prefix), args)
-    times = compare(prefix, variants, floor, args)
+    found = []
+    for n_clip in args.batch_size:
+        prefix, parts = encode_parts(pengi, n_clip, args)
+        with torch.inference_mode():
+            prefill = best(lambda: pengi.lm.prefill(prefix), args)  # noqa: B023
+        found.append((n_clip, parts, prefill, compare(prefix, variants, floor, args)))
     peaks = {name: peak_of(name) for name in names}
-    print_tables(args, floor, parts, prefill, times, peaks, prefix.shape[1])
+    print_tables(args, floor, found, peaks)
 
 
-def print_tables(args, floor, parts, prefill, times, peaks, n_prefix) -> None:
-    """Print what was measured as Markdown."""
-    n_clip, n_step = args.batch_size, args.new_tokens - 1
+def print_tables(args, floor, found: list[tuple], peaks: dict) -> None:
+    """Print what was measured as Markdown.
+
+    Arguments
+    ---------
+    args : argparse.Namespace
+        The settings.
+    floor : Floor
+        Of this machine.
+    found : list of tuple
+        (clips, seconds of parts, of reading the prefix, of (search, variant)).
+    peaks : dict
+        variant -> search -> MiB with the largest number of clips.
+    """
+    n_step = args.new_tokens - 1
     threads = "" if args.device != "cpu" else f", {torch.get_num_threads()} threads"
     print(
-        f"{n_clip} clips of 7 s, prefix of {n_prefix}, {args.new_tokens} new tokens, "
+        f"clips of 7 s, prefix of {N_PREFIX}, {args.new_tokens} new tokens, "
         f"{args.dtype}, {args.device}{threads}, {args.clock} clock; machine: "
         f"{floor.bandwidth / 1e9:.0f} GB/s, {floor.speed / 1e9:.0f} GFLOP/s\n"
     )
-    print("| search | variant | s | speed-up over it | peak MiB | times the floor |")
-    print("|---|---|---|---|---|---|")
-    rows = {"greedy": n_clip, f"beam {args.beam_size}": n_clip * args.beam_size}
-    for (search, name), took in times.items():
-        least = floor.seconds(n_clip * n_prefix, n_clip)
-        least += n_step * floor.seconds(rows[search], rows[search])
-        print(
-            f"| {search} | {name} | {took:.2f} | {took / times[search, 'ours']:.2f} "
-            f"| {peaks[name][search]:.0f} | {took / least:.2f} |"
-        )
-    print("\n| part of ours | ms per clip | times the floor |")
-    print("|---|---|---|")
-    for part, took in parts.items():
-        print(f"| {part} | {took / n_clip * 1e3:.1f} | |")
-    least = floor.seconds(n_clip * n_prefix, n_clip)
-    print(f"| prefill | {prefill / n_clip * 1e3:.1f} | {prefill / least:.2f} |")
-    for search, n_row in rows.items():
-        took = times[search, "ours"] - prefill
-        least = n_step * floor.seconds(n_row, n_row)
-        print(
-            f"| {n_step} steps, {search} | {took / n_clip * 1e3:.1f} "
-            f"| {took / least:.2f} |"
-        )
+    beams = {"greedy": 1, f"beam {args.beam_size}": args.beam_size}
+    print(
+        "| clips | search | variant | s | ours is faster by | ms of a step | peak MiB "
+        "| times the floor | with keys and values |\n" + "|---" * 9 + "|"
+    )
+    for n_clip, _, prefill, times in found:
+        first = floor.seconds(n_clip * N_PREFIX, n_clip)
+        for (search, name), took in times.items():
+            least, least_all = (
+                first + floor.steps(n_clip, beams[search], args, with_slots)
+                for with_slots in (False, True)
+            )
+            print(
+                f"| {n_clip} | {search} | {name} | {took:.2f} "
+                f"| {took / times[search, 'ours']:.2f} "
+                f"| {(took - prefill) / n_step * 1e3:.1f} | {peaks[name][search]:.0f} "
+                f"| {took / least:.2f} | {took / least_all:.2f} |"
+            )
+    print("\n| clips | part of ours | ms per clip | times the floor |")
+    print("|---|---|---|---|")
+    for n_clip, parts, prefill, times in found:
+        for part, took in parts.items():
+            print(f"| {n_clip} | {part} | {took / n_clip * 1e3:.1f} | |")
+        rows = [("prefill", prefill, floor.seconds(n_clip * N_PREFIX, n_clip))]
+        for search, n_beam in beams.items():
+            took = times[search, "ours"] - prefill
+            steps = floor.steps(n_clip, n_beam, args)
+            rows.append((f"{n_step} steps, {search}", took, steps))
+        for part, took, least in rows:
+            ms = took / n_clip * 1e3
+            print(f"| {n_clip} | {part} | {ms:.1f} | {took / least:.2f} |")
 
 
 if __name__ == "__main__":

@@ -102,13 +102,12 @@ def count_clips(monkeypatch):
 
 @pytest.mark.parametrize(
     ("options", "computed"),
-    [([], "fp32"), (["--precision", "bf16"], "bf16"), (["--precision=auto"], "bf16")],
+    [([], "fp32"), (["--precision", "fp16"], "fp16"), (["--precision=auto"], "fp16")],
 )
 def test_the_precision_reaches_the_model(
     capsys, command, recordings, options, computed, monkeypatch
 ):
     words, _ = command
-    monkeypatch.setattr("pengi_plugin.precision.bf16_speedup", lambda: 4.0)
     loaded, load = [], AudioLanguageModel.from_hparams
     monkeypatch.setattr(
         AudioLanguageModel,

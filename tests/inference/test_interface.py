@@ -14,6 +14,7 @@ from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
 from pengi_plugin.decoders.sampling import PrefixSampler
 from pengi_plugin.inference import AudioLanguageModel
+from pengi_plugin.inference import precision as answering
 
 RATE = 8000
 
@@ -247,24 +248,51 @@ def embed_at(tiny_folder, noise):
     return embed
 
 
-@pytest.mark.parametrize(("ratio", "chosen"), [(4.0, "bf16"), (0.01, "fp32")])
-def test_auto_computes_in_what_is_fast_on_the_device(
-    embed_at, ratio, chosen, monkeypatch
+@pytest.mark.parametrize(("has_half", "chosen"), [(True, "fp16"), (False, "fp32")])
+def test_auto_takes_weights_of_16_bits_on_a_cpu_that_multiplies_them(
+    embed_at, has_half, chosen, monkeypatch, caplog
 ):
-    monkeypatch.setattr(precision, "bf16_speedup", lambda: ratio)
-    name, embedding = embed_at(precision="auto")
+    monkeypatch.setattr(precision, "bf16_speedup", lambda: 4.0)
+    monkeypatch.setattr(answering, "has_half", lambda: has_half)
+    with caplog.at_level("INFO"):
+        name, embedding = embed_at(precision="auto")
     assert name == chosen
+    assert f"precision: {chosen}, chosen because" in caplog.text
     _, expected = embed_at(precision=chosen)
     assert torch.equal(embedding, expected)
 
 
-def test_the_default_is_fp32_where_bf16_is_fast_too(embed_at, monkeypatch):
+def test_the_default_is_fp32_where_others_are_faster(embed_at, monkeypatch):
     monkeypatch.setattr(precision, "bf16_speedup", lambda: 4.0)
     name, embedding = embed_at()
     assert name == "fp32"
-    rounded = embed_at(precision="auto")[1].float()
-    torch.testing.assert_close(embedding, rounded, rtol=0, atol=0.05)
-    assert not torch.equal(embedding, rounded)
+    for other, tolerance in (("fp16", 0.002), ("bf16", 0.05)):
+        rounded = embed_at(precision=other)[1]
+        torch.testing.assert_close(embedding, rounded.float(), rtol=0, atol=tolerance)
+        assert not torch.equal(embedding, rounded.float())
+    assert embed_at(precision="fp16")[1].dtype == torch.float32
+
+
+def test_bf16_on_a_cpu_is_computed_and_warned_of(embed_at, caplog):
+    assert embed_at(precision="bf16")[0] == "bf16"
+    assert "fp16 is faster" in caplog.text
+
+
+def test_fp16_without_its_kernels_or_with_gradients_or_int8_is_refused(
+    tiny_folder, monkeypatch
+):
+    def load(**options):
+        run_opts = {"device": "cpu", "precision": "fp16"}
+        AudioLanguageModel.from_hparams(tiny_folder, run_opts=run_opts, **options)
+
+    load()
+    with pytest.raises(ValueError, match="freeze_params=False, int8=False"):
+        load(freeze_params=False)
+    with pytest.raises(ValueError, match="int8=True"):
+        load(int8=True)
+    monkeypatch.setattr(answering, "has_half", lambda: False)
+    with pytest.raises(ValueError, match="missing for this CPU"):
+        load()
 
 
 @pytest.fixture

@@ -5,10 +5,13 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from pengi_plugin.lobes.packed import PackedLinear, can_pack, pack_linears
+from pengi_plugin.lobes import products
+from pengi_plugin.lobes.packed import PackedLinear, pack_linears
 from pengi_plugin.lobes.prefix_lm import PrefixLM
 
-pytestmark = pytest.mark.skipif(not can_pack(), reason="PyTorch without oneDNN")
+pytestmark = pytest.mark.skipif(
+    not products.has_onednn(), reason="PyTorch without oneDNN"
+)
 
 GPT2 = {
     "model_type": "gpt2",
@@ -24,13 +27,13 @@ GPT2 = {
 def is_packed(monkeypatch):
     """Count the calls that went through the packed copy."""
     calls = []
-    pack = PackedLinear._pack
+    product = PackedLinear._product
 
-    def counted(self):
+    def counted(self, n_row):
         calls.append(self)
-        return pack(self)
+        return product(self, n_row)
 
-    monkeypatch.setattr(PackedLinear, "_pack", counted)
+    monkeypatch.setattr(PackedLinear, "_product", counted)
     return calls
 
 
@@ -101,7 +104,7 @@ def test_a_packed_model_keeps_names_ties_and_answers_and_can_be_copied(is_packed
     head = lm.model.get_output_embeddings()
     assert head.weight is lm.model.get_input_embeddings().weight
     twin = copy.deepcopy(lm)
-    assert twin.model.get_output_embeddings()._packed is None
+    assert not twin.model.get_output_embeddings()._products
     with torch.no_grad():
         torch.testing.assert_close(twin.prefill(prefix)[0], expected)
 
