@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # also in the processes that tests start
 
 import numpy as np
 import pytest
