@@ -8,10 +8,12 @@ import os
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"  # also in the processes that tests start
 
 import numpy as np
 import pytest
 import torch
+from speechbrain.utils import logger
 from speechbrain.utils.logger import TqdmCompatibleStreamHandler
 
 #: Level of the root logger before any run has set its own.
@@ -22,6 +24,15 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_list_of_packages():
+    """Let pip list the packages once: each run writes the list, and it takes long."""
+    describe = functools.cache(logger.get_environment_description)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logger, "get_environment_description", describe)
+        yield
 
 
 @pytest.fixture(autouse=True)

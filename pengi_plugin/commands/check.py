@@ -13,10 +13,12 @@ from collections.abc import Callable
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pengi_plugin.commands.model import find_model
-from pengi_plugin.data.check import LENGTHS, Lengths, Report, check_folder, token_fault
-from pengi_plugin.data.overlap import overlap_table
+
+if TYPE_CHECKING:  # the help of all commands need not import PyTorch
+    from pengi_plugin.data.check import Report
 
 #: Names that a line of the table shows.
 N_NAMES = 3
@@ -43,18 +45,21 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="manifests of further test sets, which training rows are compared with",
     )
-    command.add_argument("--min-seconds", type=float, default=LENGTHS.shortest)
-    command.add_argument("--max-seconds", type=float, default=LENGTHS.longest)
+    command.add_argument("--min-seconds", type=float)
+    command.add_argument("--max-seconds", type=float)
     command.add_argument("--workers", type=int, help="files that are read at a time")
     command.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Read every file of a manifest folder and list what is wrong."""
+    from pengi_plugin.data.check import LENGTHS, check_folder
+
     options = model_options(args.model, args.trust) if args.model else {}
     if args.max_answer_words is not None:
         options["answer_fault"] = partial(word_fault, n_word=args.max_answer_words)
-    lengths = Lengths(args.min_seconds, args.max_seconds)
+    given = {"shortest": args.min_seconds, "longest": args.max_seconds}
+    lengths = LENGTHS._replace(**{k: v for k, v in given.items() if v is not None})
     options |= {"n_worker": args.workers, "held_out": args.held_out}
     report = check_folder(args.manifest_folder, lengths, **options)
     print(as_json(report) if args.json else as_text(report))
@@ -90,6 +95,7 @@ def model_options(source: str, trust: bool = False) -> dict:
     from hyperpyyaml import load_hyperpyyaml
     from ruamel.yaml import YAML
 
+    from pengi_plugin.data.check import token_fault
     from pengi_plugin.pretrained.folder import load_folder
     from pengi_plugin.tasks import extend
     from pengi_plugin.training.hparams import YamlText, read_tree
@@ -131,8 +137,10 @@ def prompt_fault_of(model: dict) -> Callable[[str], str]:
     return fault
 
 
-def as_text(report: Report) -> str:
+def as_text(report: "Report") -> str:
     """Return a line for each fault, then the table."""
+    from pengi_plugin.data.overlap import overlap_table
+
     lines = [
         f"{fault.kind}: {' '.join(fault.message.split())}" for fault in report.faults
     ]
@@ -160,7 +168,7 @@ def as_text(report: Report) -> str:
     return "\n".join([*lines, *table, *shared, f"{checked} were read. {verdict}"])
 
 
-def as_json(report: Report) -> str:
+def as_json(report: "Report") -> str:
     """Return all of a report as one object."""
     faults = [fault._asdict() for fault in report.faults]
     found = {"counts": report.counts, "faults": faults, "summary": report.summary()}

@@ -1,6 +1,6 @@
 """The command with a model: killed and taken up again, refused, with workers."""
 
-import os
+import io
 import re
 import shutil
 import signal
@@ -45,16 +45,10 @@ def test_every_recording_of_a_folder_has_its_rows_once(unbroken, archive):
     assert len(keys) == len(PROMPTS) * n_window + 3
 
 
+@pytest.mark.slow  # without a model, test_exactly_once.py kills the same engine
 @pytest.mark.parametrize(
     ("form", "n_worker", "n_kill"),
-    [
-        ("jsonl", 2, 1),
-        *(
-            pytest.param(f, n, 6, marks=pytest.mark.slow)
-            for f in ("jsonl", "parquet")
-            for n in (1, 2)
-        ),
-    ],
+    [("jsonl", 2, 1), *((f, n, 6) for f in ("jsonl", "parquet") for n in (1, 2))],
 )
 def test_after_kills_the_same_command_ends_with_the_rows_of_an_unbroken_run(
     tiny_folder, archive, tmp_path, unbroken, form, n_worker, n_kill
@@ -193,19 +187,15 @@ def test_recordings_that_were_not_there_are_answered_when_asked_again(
 
 
 def test_a_wrong_search_in_a_worker_is_told_and_a_list_comes_on_standard_input(
-    tiny_folder, archive, tmp_path
+    tiny_folder, archive, tmp_path, capsys, monkeypatch
 ):
     files = [str(path) for path in sorted(archive.glob("*.wav"))][:3]
-    command = words(tiny_folder, "-", tmp_path / "out", "--workers", 2)
-    for options, status in ((("--beam-size", "0"), 2), ((), 0)):
-        done = subprocess.run(
-            [sys.executable, "-m", "pengi_plugin", *command, *options],
-            input="\n".join(files),
-            capture_output=True,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
-        assert done.returncode == status, done.stderr
-        assert ("beam_size must be at least 1; got 0" in done.stderr) == bool(options)
+    listed = "\n".join(files).encode()
+    command = words(tiny_folder, "-", tmp_path / "out")
+    for options, status in ((("--beam-size", "0", "--workers", "2"), 2), ((), 0)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed)))
+        assert main([*command, *options]) == status
+        told = "beam_size must be at least 1; got 0" in capsys.readouterr().err
+        assert told == bool(options)
     rows = all_rows(tmp_path / "out")
     assert list(dict.fromkeys(row["path"] for row in rows)) == files

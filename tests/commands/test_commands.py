@@ -690,3 +690,15 @@ def test_the_module_runs_as_a_command():
     done = subprocess.run([*words, "sing"], capture_output=True, text=True)
     assert done.returncode == 2
     assert "invalid choice: 'sing'" in done.stderr
+
+
+def test_the_help_of_all_commands_imports_nothing_that_takes_long():
+    program = (
+        "import sys\n"
+        "from pengi_plugin.__main__ import make_parser\n"
+        "make_parser().format_help()\n"
+        "print({'numpy', 'pyarrow', 'scipy', 'torch'} & set(sys.modules))\n"
+    )
+    words = [sys.executable, "-c", program]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -22,6 +22,20 @@ def blobs():
     return points.astype(np.float32), targets, np.arange(240) % 2
 
 
+@pytest.fixture
+def at_one_rate(monkeypatch):
+    """Train with one learning rate that suits the clouds; its choice has own tests."""
+    module = pengi_plugin.protocols.probes
+    monkeypatch.setattr(module, "choose_rate", lambda *arguments: 3e-3)
+
+
+@pytest.fixture
+def few_steps(monkeypatch):
+    """Train for a few steps only."""
+    monkeypatch.setattr(pengi_plugin.protocols.probe_training, "N_STEPS", 50)
+    monkeypatch.setattr(pengi_plugin.protocols.probe_training, "N_EPOCHS", 1)
+
+
 def test_the_linear_probe_is_as_good_as_logistic_regression(blobs):
     points, targets, folds = blobs
     right = []
@@ -37,7 +51,7 @@ def test_the_linear_probe_is_as_good_as_logistic_regression(blobs):
     assert "2 folds, 2 seeds, learning rate 0.001, standard" in score.note
 
 
-def test_three_layers_learn_what_one_cannot(blobs):
+def test_three_layers_learn_what_one_cannot(at_one_rate):
     points = np.random.default_rng(1).normal(size=(400, 2)).astype(np.float32)
     targets = (points[:, 0] * points[:, 1] > 0).astype(int)
     folds = np.where(np.arange(400) < 300, "train", "test")
@@ -45,19 +59,19 @@ def test_three_layers_learn_what_one_cannot(blobs):
     assert probe(points, targets, folds, "L3", seeds=(0,)).value > 0.9
 
 
-def test_training_clips_are_never_tested(blobs):
+def test_training_clips_are_never_tested(blobs, few_steps):
     points, targets, folds = blobs
     split = np.where(folds == 0, "train", "test")
     assert probe(points, targets, split, seeds=(0,)).n == 120
 
 
-def test_labels_shuffled_between_folds_teach_nothing(blobs):
+def test_labels_shuffled_between_folds_teach_nothing(blobs, at_one_rate):
     points, targets, folds = blobs
     mixed = np.random.default_rng(2).permutation(targets)
     assert probe(points, mixed, folds, seeds=(0,)).value < 0.5
 
 
-def test_several_labels_are_scored_by_map(blobs):
+def test_several_labels_are_scored_by_map(blobs, at_one_rate):
     points, targets, folds = blobs
     both = np.stack([targets == 0, targets != 1], axis=1).astype(int)
     score = probe(points, both, folds, seeds=(0,))
@@ -65,9 +79,7 @@ def test_several_labels_are_scored_by_map(blobs):
     assert score.value > 0.85
 
 
-def test_a_seed_fixes_the_probe(blobs, monkeypatch):
-    monkeypatch.setattr(pengi_plugin.protocols.probe_training, "N_STEPS", 50)
-    monkeypatch.setattr(pengi_plugin.protocols.probe_training, "N_EPOCHS", 1)
+def test_a_seed_fixes_the_probe(blobs, few_steps, at_one_rate):
     points, targets, folds = blobs
     one, two, other = (
         probe(points, targets, folds, "L3", seeds=(seed,)).value for seed in (7, 7, 8)
@@ -75,7 +87,7 @@ def test_a_seed_fixes_the_probe(blobs, monkeypatch):
     assert one == two != other
 
 
-def test_tones_are_probed_in_both_spaces(session, clips):
+def test_tones_are_probed_in_both_spaces(session, clips, at_one_rate):
     labels = {500: "dog", 1000: "rain", 1500: "bells"}
     rows = [
         clips(tone, f"{label}{fold}", label=label, fold=fold)

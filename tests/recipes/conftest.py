@@ -1,5 +1,6 @@
 """The list of recipes, and a corpus of tones to train them on within seconds."""
 
+import functools
 import importlib.util
 import json
 import math
@@ -36,6 +37,12 @@ OPTIONS = {
 
 #: Recipes that read no manifests; their tests are their own.
 OTHER_RECIPES = {"language_model"}
+
+
+@functools.cache
+def read_once(path):
+    """Return the tree of a training's YAML, which is only looked at."""
+    return YAML().load(read_hparams(path))
 
 
 def is_placeholder(value):
@@ -153,7 +160,7 @@ def make_arguments(tones, root, tmp_path_factory):
 
     def make(output_folder, yaml="pengi.yaml", folder=tones, **options):
         path = root / "hparams" / yaml
-        tree = YAML().load(read_hparams(path))
+        tree = read_once(path)
         if folder is tones and tree["keep_tasks"]:
             folder = tmp_path_factory.mktemp("tones")
             write_tones(folder, tree["keep_tasks"])

@@ -3,9 +3,12 @@
 import csv
 import errno
 import json
+import os
 import re
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -282,6 +285,37 @@ def test_fewer_epochs_than_a_run_has_behind_it_are_told(main, finished, tmp_path
     assert "number_of_epochs is 3, but this run has 16 behind it" in log
 
 
+def test_a_run_holds_its_folder_until_its_process_ends(finished):
+    program = (
+        "import sys\n"
+        "from pengi_plugin.storage.lock import hold_folder\n"
+        "hold_folder(sys.argv[1])\n"
+    )
+    words = [sys.executable, "-c", program, str(finished[1])]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"written by process {os.getpid()} on" in done.stderr
+
+
+def test_a_run_is_refused_in_a_folder_that_another_process_holds(
+    main, arguments, tmp_path
+):
+    program = (
+        "import sys\n"
+        "from pengi_plugin.storage.lock import hold_folder\n"
+        "hold_folder(sys.argv[1])\n"
+        "print('held', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    words = [sys.executable, "-c", program, str(tmp_path / "run")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, **pipes) as holder:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(BlockingIOError, match=f"process {holder.pid} on"):
+            main(arguments())
+
+
+@pytest.mark.slow
 def test_a_second_run_in_the_folder_is_refused_while_the_first_lives(
     arguments, run_script, main, tmp_path
 ):

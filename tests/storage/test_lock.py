@@ -22,8 +22,7 @@ from pengi_plugin.storage.lock import hold_folder
 hold_folder(sys.argv[1])
 hold_folder(sys.argv[1])
 if not os.fork():  # a data loader's worker, which outlives its killed parent
-    time.sleep(60)
-print("held", flush=True)
+    print("held", flush=True)
 time.sleep(60)
 """
 
