@@ -28,6 +28,8 @@ from statistics import median
 import numpy as np
 import soundfile
 
+from pengi_plugin.storage.atomic import new_file
+
 RATE = 16_000
 PROMPT = "generate audio caption"
 VARIANTS = {"loop over generate_file": 0, "1 worker": 1, "2 workers": 2}
@@ -38,13 +40,14 @@ def write_noise(path: Path, seconds: float, seed: int) -> None:
     if path.exists():
         return
     draw, left = np.random.default_rng(seed), int(seconds * RATE)
-    unfinished = path.with_suffix(".unfinished")
-    with soundfile.SoundFile(unfinished, "w", RATE, 1, format="FLAC") as file:
+    with (
+        new_file(path) as unfinished,
+        soundfile.SoundFile(unfinished, "w", RATE, 1, format="FLAC") as file,
+    ):
         while left:
             n = min(left, 60 * RATE)
             file.write((0.1 * draw.standard_normal(n)).astype(np.float32))
             left -= n
-    unfinished.rename(path)
 
 
 def short_recordings(folder: Path, n: int) -> list[str]:

@@ -18,6 +18,12 @@ FIELDS = ("wav", "duration", "task")
 DATA_ROOT = ("{data_root}", "${data_root}", "$data_root")
 
 
+def manifests_of(folder: str | Path, split: str) -> list[Path]:
+    """Return those of ``<split>.json`` and ``<split>.csv`` that are in a folder."""
+    paths = [Path(folder) / f"{split}{suffix}" for suffix in (".json", ".csv")]
+    return [path for path in paths if path.is_file()]
+
+
 def manifest_path(folder: str | Path, split: str) -> Path:
     """Return the manifest of a split, ``<split>.json`` or ``<split>.csv``.
 
@@ -40,8 +46,7 @@ def manifest_path(folder: str | Path, split: str) -> Path:
     ValueError
         If both are.
     """
-    paths = [Path(folder) / f"{split}{suffix}" for suffix in (".json", ".csv")]
-    found = [path for path in paths if path.is_file()]
+    found = manifests_of(folder, split)
     if not found:
         raise FileNotFoundError(
             f"There is no {split}.json or {split}.csv in {folder}; write one, or "
