@@ -53,6 +53,7 @@ CORPUS = Corpus(
     citation="S. Lipping, P. Sudarsanam, K. Drossos and T. Virtanen, Clotho-AQA: A "
     "Crowdsourced Dataset for Audio Question Answering, EUSIPCO 2022",
 )
+#: Raise it when rows change: manifests of an older version are then written again.
 VERSION = 2
 
 NAMES = {"train": "train", "valid": "val", "test": "test"}

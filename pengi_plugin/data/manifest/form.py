@@ -97,14 +97,14 @@ def original_of(row: Mapping) -> str:
     return str(row.get("original") or row["wav"])
 
 
-def placed(wav: str) -> str:
+def normalize_root(wav: str) -> str:
     """Return the path of a ``wav`` with the first name of the data's folder.
 
     Two paths that differ in that name alone are of one file.
 
     Example
     -------
-    >>> placed("$data_root/a.wav"), placed("a.wav")
+    >>> normalize_root("$data_root/a.wav"), normalize_root("a.wav")
     ('{data_root}/a.wav', 'a.wav')
     """
     for name in DATA_ROOT:
