@@ -179,7 +179,7 @@ def clotho_source(stem: str, freesound: str | None = None) -> str:
 
 
 def loose_name(name: str) -> str:
-    """Return a name with all that is no letter or digit made equal.
+    """Return a name in lower case, all but letters and digits as underscores.
 
     Example
     -------

@@ -223,7 +223,7 @@ def open_arrow(path: str | Path) -> ArrowFile:
 
 
 def _in_cache(path: Path) -> Path:
-    """Return where the Arrow file of a manifest lies that cannot lie beside it."""
+    """Return the path in the user's cache of a manifest's Arrow file."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
     return Path(cache, "pengi_plugin", f"{name}.{path.name}.arrow")
