@@ -171,6 +171,26 @@ def test_every_yaml_names_the_command_that_runs_it(root):
         assert re.search(rf"recipes/\w+/\w+\.py hparams/{path.name}", header), path.name
 
 
+#: What comments name with two dashes beside keys and the options of our scripts.
+OTHER_OPTIONS = {"help", "key", "nproc_per_node"}
+
+
+@pytest.mark.parametrize("path", sorted(HPARAMS.rglob("*.yaml")), ids=lambda p: p.stem)
+def test_every_option_and_file_that_a_yamls_comments_name_is_there(root, path):
+    texts = [other.read_text() for other in HPARAMS.rglob("*.yaml")]
+    keys = {key for text in texts for key in re.findall(r"^(\w+):", text, re.MULTILINE)}
+    code = "\n".join(file.read_text() for file in root.glob("recipes/*/*.py"))
+    options = set(re.findall(r'"--(\w+)"', code)) | OTHER_OPTIONS
+    comments = "\n".join(re.findall(r"#.*", path.read_text()))
+    assert set(re.findall(r"--(\w+)", comments)) - keys - options == set()
+    for name in re.findall(r"[\w/]*\w\.(?:md|py|yaml)\b", comments):
+        folders = (HPARAMS, root / "recipes")  # a file may be named by its end
+        found = any(next(folder.rglob(name), None) for folder in folders)
+        assert found or (root / name).exists(), name
+    if path.parent.name == "model":  # each says how it is included
+        assert set(re.findall(r"!include:model/(\w+)", comments)) <= {path.stem}
+
+
 #: YAMLs -> the code that reads their keys.
 READERS = {
     **{

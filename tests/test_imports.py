@@ -1,6 +1,7 @@
 """Imports inside the package point one way, without a circle, never to the recipes."""
 
 import ast
+import re
 from graphlib import TopologicalSorter
 
 import pytest
@@ -62,15 +63,23 @@ def modules(root):
 
 
 def imported(path, names):
-    """Return the modules of ``names`` that a file imports, and 'recipes'."""
+    """Return the modules of ``names`` that a file imports, and 'recipes'.
+
+    Of ``import_module(f"package.{name}")`` the package.
+    """
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno} is relative: write it in full"
             pairs = [
                 (f"{node.module}.{alias.name}", node.module) for alias in node.names
             ]
         elif isinstance(node, ast.Import):
             pairs = [(alias.name, alias.name) for alias in node.names]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("_module"):
+            text = re.match(r"""f?["']([\w.]*)""", ast.unparse(node.args[0]))
+            package = text[1].rstrip(".") if text else ""
+            pairs = [(package, package)]
         else:
             continue
         for full, module in pairs:

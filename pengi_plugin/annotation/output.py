@@ -150,7 +150,7 @@ class Output:
         if changed:
             raise ValueError(
                 f"{folder} holds answers of other settings ({'; '.join(changed)}). "
-                "Give the settings of then to go on, or another output folder."
+                "Give the earlier settings to go on, or another output folder."
             )
 
 

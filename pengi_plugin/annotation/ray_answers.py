@@ -1,6 +1,6 @@
 """Answers as Ray Data wrote them in; the parts of an ``Output``, each whole, out.
 
-Ray's rows are recordings: an id, which is the recording's place in the list, and its
+Ray's rows are recordings: an id, which is the recording's index in the list, and its
 rows as JSON, which keeps every number and name as it is. Ray writes them in files of
 its own, in any order, each beside a checkpoint with the ids that it holds::
 
@@ -102,7 +102,7 @@ class Answers:
 
 
 def _ids_of(output: Output, parts: Sequence[int]) -> np.ndarray:
-    """Return the places in the list of the recordings of parts [recording]."""
+    """Return the indices in the list of the recordings of parts [recording]."""
     size, n = output.part_size, len(output.paths)
     return np.concatenate(
         [np.arange(part * size, min((part + 1) * size, n)) for part in parts]

@@ -1,4 +1,4 @@
-"""Parts to do in, parts done out, by Ray Data: on one machine or a cluster.
+"""Numbers of parts in, parts written out, by Ray Data: one machine or a cluster.
 
 ``ray.data`` reads the list of recordings, actors hold the model, and ``write_parquet``
 stores their answers under Ray's checkpoint by id, so that a driver that died goes on.

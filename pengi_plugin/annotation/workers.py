@@ -1,4 +1,4 @@
-"""Parts to do in, parts done out, by processes that each hold a model.
+"""Numbers of parts in, parts written out, by processes that each hold a model.
 
 A worker ends at once when its parent ends, however that ends, so that none writes
 into a folder that another command has taken up.

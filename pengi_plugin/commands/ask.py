@@ -39,7 +39,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="with --all-windows: what a window shares with the one before",
+        help="with --all-windows: how long a window overlaps the one before",
     )
     command.add_argument(
         "--summary",

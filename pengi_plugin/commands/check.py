@@ -36,7 +36,9 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         "--trust", action="store_true", help="the model's YAML may build anything"
     )
     command.add_argument(
-        "--max-answer-words", type=int, help="without a model: words of an answer"
+        "--max-answer-words",
+        type=int,
+        help="without a model: the most words of an answer",
     )
     command.add_argument(
         "--held_out",
@@ -67,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def word_fault(text: str, n_word: int) -> str:
-    """Tell whether a text has more words.
+    """Return what is wrong with a text of too many words; else an empty text.
 
     Example
     -------

@@ -72,7 +72,7 @@ def add_files(command: argparse.ArgumentParser, has_windows: bool = False) -> No
         "--format",
         choices=(*FORMATS, *SUBTITLES) if has_windows else FORMATS,
         default="tsv",
-        help="of what is printed; all but json print each answer as it comes",
+        help="output format; all but json print each answer as it comes",
     )
     command.add_argument(
         "--json",

@@ -9,15 +9,15 @@ import re
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    command.add_argument("folder", help="of a model, not of a run")
+    command.add_argument("folder", help="folder of a model, not of a run")
     command.add_argument("repository", metavar="owner/name")
     command.add_argument(
         "--license",
         required=True,
-        help="of the weights, as the hub names it: apache-2.0, cc-by-4.0, other",
+        help="licence of the weights as the hub names it: apache-2.0, cc-by-4.0, other",
     )
     command.add_argument(
-        "--language", nargs="+", default=["en"], help="of the answers (en)"
+        "--language", nargs="+", default=["en"], help="language of the answers (en)"
     )
     command.add_argument(
         "--datasets",
@@ -29,7 +29,7 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="TABLE.json",
-        help="tables of a benchmark or a training, of this very model; the "
+        help="tables of scores of this model, of a benchmark or a training; the "
         "test_scores.json of the training beside the folder is taken by default",
     )
     command.add_argument(

@@ -25,7 +25,10 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("out", help="folder of the shards; made if it is not there")
     command.add_argument(
-        "--shard-size", type=n_byte, default="1GiB", help="the most of one (1GiB)"
+        "--shard-size",
+        type=n_byte,
+        default="1GiB",
+        help="largest size of a shard (1GiB)",
     )
     command.add_argument(
         "--format",

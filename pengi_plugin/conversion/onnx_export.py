@@ -162,7 +162,7 @@ def write_graph(
 def check_free(inputs, varies: tuple[dict[int, object], ...]) -> None:
     """Raise ValueError if an axis that may vary became a constant of a graph.
 
-    PyTorch's exporter does so without a word where the code asks an axis for its
+    PyTorch's exporter does so without a message where the code asks an axis for its
     number, as ``len(tensor)`` does.
 
     Arguments

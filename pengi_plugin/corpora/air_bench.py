@@ -59,6 +59,7 @@ CORPUS = Corpus(
     citation="Q. Yang et al., AIR-Bench: Benchmarking Large Audio-Language Models via "
     "Generative Comprehension, ACL 2024",
 )
+#: Raise it when rows change: manifests of an older version are then written again.
 VERSION = 2
 
 CHOICES = ("choice_a", "choice_b", "choice_c", "choice_d")

@@ -46,6 +46,7 @@ CORPUS = Corpus(
     citation="J. F. Gemmeke et al., Audio Set: An ontology and human-labeled dataset "
     "for audio events, ICASSP 2017",
 )
+#: Raise it when rows change: manifests of an older version are then written again.
 VERSION = 1
 
 with Path(__file__).with_name("audioset_classes.csv").open(newline="") as _file:

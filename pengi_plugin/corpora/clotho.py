@@ -50,6 +50,7 @@ CORPUS = Corpus(
     citation="K. Drossos, S. Lipping and T. Virtanen, Clotho: an Audio Captioning "
     "Dataset, ICASSP 2020",
 )
+#: Raise it when rows change: manifests of an older version are then written again.
 VERSION = 2
 
 #: Split -> its official name, and its name in the copy of WavCaps' repository.

@@ -53,6 +53,7 @@ CORPUS = Corpus(
     citation="S. Lipping, P. Sudarsanam, K. Drossos and T. Virtanen, Clotho-AQA: A "
     "Crowdsourced Dataset for Audio Question Answering, EUSIPCO 2022",
 )
+#: Raise it when rows change: manifests of an older version are then written again.
 VERSION = 2
 
 NAMES = {"train": "train", "valid": "val", "test": "test"}
@@ -178,7 +179,7 @@ def clotho_source(stem: str, freesound: str | None = None) -> str:
 
 
 def loose_name(name: str) -> str:
-    """Return a name with all that is no letter or digit made equal.
+    """Return a name in lower case, all but letters and digits as underscores.
 
     Example
     -------

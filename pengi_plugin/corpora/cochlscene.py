@@ -33,6 +33,7 @@ CORPUS = Corpus(
     citation="I.-Y. Jeong and J. Park, CochlScene: Acquisition of acoustic scene data "
     "using crowdsourcing, APSIPA 2022",
 )
+#: Raise it when rows change: manifests of an older version are then written again.
 VERSION = 1
 
 #: Folder of a scene -> text.

@@ -43,6 +43,7 @@ CORPUS = Corpus(
     citation="A. Mesaros et al., DCASE 2017 challenge setup: Tasks, datasets and "
     "baseline system, DCASE 2017",
 )
+#: Raise it when rows change: manifests of an older version are then written again.
 VERSION = 1
 
 #: Part -> clips of the complete part.

@@ -51,6 +51,7 @@ CORPUS = Corpus(
     "2013; Y. Wu et al., Large-scale Contrastive Language-Audio Pretraining, ICASSP "
     "2023",
 )
+#: Raise it when rows change: manifests of an older version are then written again.
 VERSION = 1
 
 

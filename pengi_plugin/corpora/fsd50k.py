@@ -44,6 +44,7 @@ CORPUS = Corpus(
     citation="E. Fonseca et al., FSD50K: an open dataset of human-labeled sound "
     "events, IEEE/ACM TASLP 30, 2022",
 )
+#: Raise it when rows change: manifests of an older version are then written again.
 VERSION = 1
 
 with Path(__file__).with_name("fsd50k_classes.csv").open(newline="") as _file:

@@ -43,6 +43,7 @@ CORPUS = Corpus(
     citation="I. Martin-Morato and A. Mesaros, Diversity and Bias in Audio Captioning "
     "Datasets, DCASE 2021",
 )
+#: Raise it when rows change: manifests of an older version are then written again.
 VERSION = 1
 
 

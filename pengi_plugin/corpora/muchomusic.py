@@ -42,6 +42,7 @@ CORPUS = Corpus(
     citation="B. Weck et al., MuChoMusic: Evaluating Music Understanding in Multimodal "
     "Audio-Language Models, ISMIR 2024",
 )
+#: Raise it when rows change: manifests of an older version are then written again.
 VERSION = 1
 
 OPTIONS = ("correct_answer", *(f"distractor_{n}_answer" for n in (1, 2, 3)))

@@ -38,6 +38,7 @@ CORPUS = Corpus(
     citation="A. Mesaros, T. Heittola and T. Virtanen, TUT database for acoustic scene "
     "classification and sound event detection, EUSIPCO 2016",
 )
+#: Raise it when rows change: manifests of an older version are then written again.
 VERSION = 1
 
 #: Part -> clips of the complete part.

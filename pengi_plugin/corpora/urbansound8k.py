@@ -36,6 +36,7 @@ CORPUS = Corpus(
     citation="J. Salamon, C. Jacoby and J. P. Bello, A Dataset and Taxonomy for Urban "
     "Sound Research, ACM Multimedia 2014",
 )
+#: Raise it when rows change: manifests of an older version are then written again.
 VERSION = 1
 
 #: Official name of a class -> text, in the order of their ids.

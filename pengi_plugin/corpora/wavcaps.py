@@ -60,6 +60,7 @@ CORPUS = Corpus(
     citation="X. Mei et al., WavCaps: A ChatGPT-Assisted Weakly-Labelled Audio "
     "Captioning Dataset, IEEE/ACM TASLP, 2024",
 )
+#: Raise it when rows change: manifests of an older version are then written again.
 VERSION = 1
 
 #: Site -> its list, and what its IDs are called in a row's ``source``.

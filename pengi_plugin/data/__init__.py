@@ -1,1 +1,1 @@
-"""The clip's road: manifests and recordings in, batches out."""
+"""Data: manifests and recordings in, batches of clips and texts out."""

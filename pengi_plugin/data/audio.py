@@ -260,7 +260,7 @@ class Recording:
         return self._resampler.output_length(self._n_frame)
 
     def lasts_longer(self, seconds: float) -> bool:
-        """Tell whether it is longer; no more than that is decoded to find out.
+        """Tell whether the recording is longer; no more than ``seconds`` are decoded.
 
         A small file may hold days of silence, and a header tells no length, or another.
         """
@@ -413,7 +413,7 @@ def read_recording(
         Also if it holds no samples.
     """
     with Recording(source, sample_rate, name) as recording:
-        return _some(recording.read(), recording.name)
+        return _not_empty(recording.read(), recording.name)
 
 
 def read_clip(
@@ -453,7 +453,7 @@ def read_clip(
         start = 0
         if offset > 0:
             start = round(offset * max(recording.n_sample - n_sample, 0))
-        wav = _some(recording.read(start, n_sample), recording.name)
+        wav = _not_empty(recording.read(start, n_sample), recording.name)
     if len(wav) == n_sample:
         return wav
     return repeat_or_trim(wav[None], torch.ones(1), n_sample)[0]
@@ -495,11 +495,11 @@ def read_windows(
     """
     with Recording(source, sample_rate, name) as recording:
         for start in window_starts(recording.n_sample, n_sample, n_overlap):
-            yield start, _some(recording.read(start, n_sample), recording.name)
+            yield start, _not_empty(recording.read(start, n_sample), recording.name)
 
 
-def _some(wav: Tensor, name: str) -> Tensor:
-    """Return a waveform that is not empty."""
+def _not_empty(wav: Tensor, name: str) -> Tensor:
+    """Return a waveform; raise ValueError if it is empty."""
     if not len(wav):
         raise ValueError(f"{name} holds no samples; leave it out.")
     return wav

@@ -99,7 +99,7 @@ LENGTHS = Lengths()
 
 
 class Heard(NamedTuple):
-    """What reading all of an audio file told: faults, seconds, digest of its bytes.
+    """Result of reading all of an audio file: faults, seconds, digest of its bytes.
 
     ``duration`` is None where the file could not be read to its end, ``digest`` where
     there is none.

@@ -43,9 +43,9 @@ class Clips:
         self.corpus = codes[order[begins]]
         self.starts = np.zeros(len(begins) + 1, order.dtype)
         np.cumsum(counts, out=self.starts[1:])
-        places = np.repeat((begins - self.starts[:-1]).astype(order.dtype), counts)
-        places += np.arange(len(order), dtype=order.dtype)
-        self.rows = rows.select(order[places])
+        indices = np.repeat((begins - self.starts[:-1]).astype(order.dtype), counts)
+        indices += np.arange(len(order), dtype=order.dtype)
+        self.rows = rows.select(order[indices])
         self.templates = templates
 
     def __len__(self):

@@ -187,8 +187,8 @@ class ClipDataset(DynamicItemDataset):
         others = others[others != index]
         generator = self._random("replacement", self.data.original(index))
         n_tried = min(N_REPLACEMENT, len(others))
-        for place in generator.sample(range(len(others)), n_tried):
-            yield int(others[place])
+        for other in generator.sample(range(len(others)), n_tried):
+            yield int(others[other])
 
     def _note_unreadable(self, index: int, error: Exception) -> None:
         """Log a file that cannot be read the first time; raise if they are too many."""

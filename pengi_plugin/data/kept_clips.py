@@ -55,12 +55,12 @@ class KeptClips:
         return len(self._names)
 
     def __iter__(self) -> Iterator:
-        place = 0  # of this loop: another one may read too
+        offset = 0  # of this loop: another one may read too
         for begin in range(0, len(self), N_BLOCK):
-            self._file.seek(place)
+            self._file.seek(offset)
             n_clip = min(N_BLOCK, len(self) - begin)
             some = [pickle.load(self._file) for _ in range(n_clip)]
-            place = self._file.tell()
+            offset = self._file.tell()
             yield from some
 
     def twice(self) -> list[str]:
@@ -94,10 +94,10 @@ class KeptClips:
                     order.append(int(file))
                     yield clip.path
 
-        for place, (duration, reason) in enumerate(check_many(paths())):
-            self._durations[order[place]] = duration
+        for index, (duration, reason) in enumerate(check_many(paths())):
+            self._durations[order[index]] = duration
             if reason:
-                self._reasons[order[place]] = reason
+                self._reasons[order[index]] = reason
 
     def checked(self) -> Iterator[tuple]:
         """Yield every clip, its seconds, and why it cannot be used (empty: it can)."""

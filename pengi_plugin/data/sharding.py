@@ -174,7 +174,7 @@ def _open(folder: Path, manifests: Path, paths: Sequence[Path], options: Options
     if changed:
         raise ValueError(
             f"{folder} holds shards of other arguments ({'; '.join(changed)}). Give "
-            "those of then to go on, or another output folder."
+            "the earlier ones to go on, or another output folder."
         )
 
 
@@ -193,23 +193,23 @@ class _Work:
         self.pool, self.n_ahead = pool, n_ahead
         self.left_out = _read_left_out(folder / LEFT_OUT)
         #: Audio file -> its shard and its name there; None if it is in no shard.
-        self.places: dict[str, tuple[str, str] | None] = {}
+        self.members: dict[str, tuple[str, str] | None] = {}
 
     def shard_manifest(self, path: Path, name: Path) -> Count:
         """Write the shards of the clips that are not stored yet, and the manifest."""
         rows = read_manifest(path, "")
         real = _real_paths(rows, path)
         about = _rows_of_clips(rows, real)
-        clips = [clip for clip in about if real[clip] not in self.places]
+        clips = [clip for clip in about if real[clip] not in self.members]
         (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
         clips = _Clips(clips, real, about, name.as_posix())
         count = self._write_shards(clips)
         _write_left_out(self.folder / LEFT_OUT, self.left_out)
         target = self.folder / f"{name}.json"
         stored = {
-            row_id.removeprefix("/"): self._stored_row(row, place, target.parent)
+            row_id.removeprefix("/"): self._stored_row(row, member, target.parent)
             for row_id, row in rows.items()
-            if (place := self.places[real[row["wav"]]]) is not None
+            if (member := self.members[real[row["wav"]]]) is not None
         }
         write_file(target, json.dumps(stored, indent=1))
         return count._replace(rows=len(stored))
@@ -243,7 +243,7 @@ class _Work:
                     count.n_clipped + int(index["n_clipped"].sum()),
                     0,
                 )
-        self.places |= {clips.real[clip]: None for clip in paths[start:]}
+        self.members |= {clips.real[clip]: None for clip in paths[start:]}
         return count
 
     def _check_follows(self, shard: str, index, clips: "_Clips", start: int) -> None:
@@ -305,22 +305,22 @@ class _Work:
 
     def _note(self, shard: str, index, clips: "_Clips", numbers: range) -> None:
         """Note where a shard's clips are, and that others between them are in none."""
-        members = {int(row["clip"]): row["member"].decode() for row in index}
+        names = {int(row["clip"]): row["member"].decode() for row in index}
         for number in numbers:
             clip = clips.paths[number]
-            if number in members:
-                self.places[clips.real[clip]] = shard, members[number]
+            if number in names:
+                self.members[clips.real[clip]] = shard, names[number]
                 self.left_out.pop((clips.manifest, clip), None)
             else:
-                self.places[clips.real[clip]] = None
+                self.members[clips.real[clip]] = None
                 reason = "could not be read when its shard was written"
                 self.left_out.setdefault((clips.manifest, clip), reason)
 
-    def _stored_row(self, row: Mapping, place: tuple[str, str], folder: Path) -> dict:
+    def _stored_row(self, row: Mapping, member: tuple[str, str], folder: Path) -> dict:
         """Return a row that names a clip in a shard."""
-        shard = os.path.relpath(place[0], folder).replace(os.sep, "/")
+        shard = os.path.relpath(member[0], folder).replace(os.sep, "/")
         return _own_fields(row) | {
-            "wav": f"{{data_root}}/{shard}::{place[1]}",
+            "wav": f"{{data_root}}/{shard}::{member[1]}",
             "original": os.path.join(os.getcwd(), row["wav"]),
         }
 

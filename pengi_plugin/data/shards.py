@@ -141,9 +141,9 @@ class Shard:
             If there is no such member.
         """
         name = member.encode("utf-8", "surrogateescape")
-        place = bisect_left(self.index["member"], name)
-        if place < len(self.index) and self.index["member"][place] == name:
-            return self.index[place]
+        index = bisect_left(self.index["member"], name)
+        if index < len(self.index) and self.index["member"][index] == name:
+            return self.index[index]
         raise FileNotFoundError(f"There is no clip {member} in {self.path}.")
 
     def read_at(self, start: int, n_byte: int) -> bytes:

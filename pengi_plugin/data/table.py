@@ -1,8 +1,8 @@
 """A file of rows in, JSON or CSV, its (ID, row) pairs out, texts taken literally.
 
 SpeechBrain's ``load_data_json`` and ``load_data_csv`` replace ``{name}`` or ``$name``
-in every text and fail where a caption has a brace or a dollar. Here nothing in a
-text means anything.
+in every text and fail where a caption has a brace or a dollar. Here no
+character of a text has a meaning of its own.
 """
 
 import codecs
@@ -161,7 +161,7 @@ class _Window:
                 self.more()
 
     def fault(self, message: str, at: int) -> ValueError:
-        """Return the error of what is wrong at a place of ``text``."""
+        """Return the error of what is wrong at an offset in ``text``."""
         before = self.text[:at]
         line = self.n_line + before.count("\n")
         column = len(before) - before.rfind("\n")

@@ -147,10 +147,10 @@ def answer_questions(
 
 
 def _answer_group(model, questions, batch_size) -> list[Reply | Exception]:
-    """Answer together; if that fails, one by one, to find whose fault it is."""
+    """Answer together; if that fails, one by one, to find which question fails."""
     try:
         return _together(model, questions, batch_size)
-    except Exception as error:  # of any kind: the others have a right to an answer
+    except Exception as error:  # of any kind: the other questions must be answered
         if len(questions) == 1:
             return [error]
     return [_answer_group(model, [one], batch_size)[0] for one in questions]
@@ -186,8 +186,8 @@ def _seconds(model, question: Question) -> float:
     with _open(model, question) as recording:
         if most is not None and recording.lasts_longer(most):
             raise TooLongError(
-                f"{question.name} lasts longer than the {most:g} s that are taken. Cut "
-                "it, or use pengi ask --all-windows."
+                f"{question.name} lasts longer than the {most:g} s that are allowed. "
+                "Cut it, or use pengi ask --all-windows."
             )
         seconds = recording.n_sample / recording.sample_rate
     if not seconds:

@@ -178,7 +178,7 @@ def contrastive_losses(
 
 
 class _Gather(torch.autograd.Function):
-    """Concatenate the rows of all processes; backward, sum what all say of a row."""
+    """Concatenate the rows of all processes; sum their gradients in backward."""
 
     @staticmethod
     def forward(ctx, rows: Tensor) -> Tensor:

@@ -51,12 +51,12 @@ class NormalisedConv(nn.Module):
 
 
 class Residual(nn.Module):
-    """Add to each position what a 3 x 3 convolution says; the rest is GELU."""
+    """GELU of the sum of the input and a 3 x 3 convolution of it."""
 
     def __init__(self, n_channel: int):
         super().__init__()
         self.conv = NormalisedConv(n_channel, n_channel, kernel_size=3, stride=1)
-        nn.init.zeros_(self.conv.norm.weight)  # begins as what comes in
+        nn.init.zeros_(self.conv.norm.weight)  # begins as the identity before GELU
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [batch, n_channel, frame, band] to the same shape."""

@@ -122,8 +122,8 @@ class FrozenPromptEncoder(PromptEncoder):
         new = [prompt for prompt, embedding in found.items() if embedding is None]
         with torch.autocast(self.device.type, enabled=False):
             for prompt in new:
-                # One by one: in a batch, rounding depends on the other prompts, and
-                # a training that was interrupted meets them in other company.
+                # One by one: in a batch, rounding depends on the other prompts, which
+                # are others when a training goes on after an interruption.
                 found[prompt] = self.encode_ids([self._tokenize(prompt)])[0]
         for prompt, embedding in found.items():
             self._cache.pop(prompt, None)  # goes to the end; another thread may have

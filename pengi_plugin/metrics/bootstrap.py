@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Sequence
 import numpy as np
 from scipy import stats
 
+#: Of all intervals: the level that papers usually give.
 CONFIDENCE = 0.95
 #: Percentiles near the ends need about a thousand; means (the standard error) fewer.
 N_RESAMPLES = 1000

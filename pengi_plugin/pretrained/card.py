@@ -10,6 +10,8 @@ from pathlib import Path
 
 from huggingface_hub import ModelCard
 
+from pengi_plugin.storage.locate import download, locate
+
 #: Name of the card in a model's folder.
 CARD_FILE = "README.md"
 
@@ -39,7 +41,12 @@ def read_card(folder: str | os.PathLike) -> ModelCard:
 
 
 def datasets_of(folder: str | os.PathLike) -> list[str]:
-    """Return the data sets that a folder's card names; none without a card.
+    """Return the data sets that a model's card names; none without a card.
+
+    Arguments
+    ---------
+    folder : str
+        The model's folder, or its name on the hub.
 
     Example
     -------
@@ -48,7 +55,15 @@ def datasets_of(folder: str | os.PathLike) -> list[str]:
     >>> datasets_of(path)
     ['clotho']
     """
-    if not (Path(folder) / CARD_FILE).is_file():
+    location = locate(folder, "owner/name")
+    if location.path is None:
+        try:
+            folder = download(location.repository, CARD_FILE).parent
+        except FileNotFoundError:
+            return []
+    else:
+        folder = location.path
+    if not (folder / CARD_FILE).is_file():
         return []
     names = read_card(folder).data.get("datasets") or []
     return [names] if isinstance(names, str) else [str(name) for name in names]

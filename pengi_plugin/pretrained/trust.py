@@ -396,7 +396,7 @@ def is_allowed(name: str, kind: str) -> bool:
 
 
 def is_room(module: str) -> bool:
-    """Tell whether torch modules that a Python module defines may be built."""
+    """Tell whether the torch modules of a Python module may be built."""
 
     def lies_in(names):
         return any(module == name or module.startswith(f"{name}.") for name in names)
@@ -450,7 +450,7 @@ def check_inside(path: Path, folder: Path, name: str) -> None:
     allowed = [real]
     if real.parent.name == "snapshots":
         allowed.append(real.parent.parent / "blobs")
-    if not any(target.is_relative_to(place) for place in allowed):
+    if not any(target.is_relative_to(root) for root in allowed):
         raise UntrustedError(
             f"{name} leads out of the model's folder {folder}, to {target}, which is "
             f"refused. {ADVICE}"

@@ -1,8 +1,8 @@
 """A control without a model: clips as points in, the nearest training clip out.
 
-What a test asks for beyond memory is seen by what a look-up reaches: each test row
-gets the answer of the training row whose clip is nearest, among the rows with the
-same prompt. As points serve simple statistics of the sound, such as the mean log-mel
+It shows how much of a score can be had by looking up similar training clips: each test
+row gets the answer of the training row whose clip is nearest, among the rows with the
+same prompt. Points are simple statistics of the sound, such as the mean log-mel
 spectrum (``pengi_plugin.protocols.probes.log_mel_statistics``).
 """
 

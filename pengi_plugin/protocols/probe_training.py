@@ -12,13 +12,16 @@ from torch import Tensor, nn
 
 from pengi_plugin.metrics.classification import mean_average_precision
 
+#: Width of the hidden layers of L3.
 D_HIDDEN = 512
 #: A probe is trained for this many epochs, and steps at least.
 N_EPOCHS = 50
 N_STEPS = 800
+#: Clips of a step.
 BATCH_SIZE = 128
 #: The best on validation clips is taken.
 LEARNING_RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+#: PyTorch's default of AdamW.
 WEIGHT_DECAY = 1e-2
 #: Share of the training clips on which the learning rate is chosen.
 VALID_SHARE = 0.15

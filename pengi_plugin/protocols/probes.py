@@ -222,7 +222,7 @@ def probe_outputs(
     for fold in tqdm(tested, desc=way or kind, unit="fold"):
         train, test = (folds != fold) & is_read, (folds == fold) & is_read
         mean, spread = embeddings[train].mean(0), embeddings[train].std(0)
-        spread = np.maximum(spread, 1e-3 * spread.max())  # no noise blown up
+        spread = np.maximum(spread, 1e-3 * spread.max())  # else noise is amplified
         points = torch.from_numpy((embeddings - mean) / spread).float()
         learned = points[train], torch.from_numpy(targets[train])
         trained_on = [clips[row] for row in np.flatnonzero(train)]

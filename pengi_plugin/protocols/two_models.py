@@ -102,10 +102,10 @@ def classes_scored(
     values, ways = {}, {}
     for model, session in sessions.items():
         if is_contrastive(session):
-            form, ways[model], place = class_form, CONTRASTIVE, None
+            form, ways[model], of_part = class_form, CONTRASTIVE, None
         else:
-            form, ways[model], place = "{label}", way, part
-        found = class_scores(session, rows, classes, form, ways[model], place)
+            form, ways[model], of_part = "{label}", way, part
+        found = class_scores(session, rows, classes, form, ways[model], of_part)
         values[model] = found
     return values, ways, class_targets(rows, classes)
 

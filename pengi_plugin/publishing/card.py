@@ -61,7 +61,7 @@ class Facts:
     datasets : list of str
         What the model was trained on; empty where that is not known.
     lines : list of dict
-        Scores of this very model; see ``protocols.table``.
+        Scores of this model; see ``protocols.table``.
     """
 
     repository: str

@@ -16,7 +16,7 @@ from pengi_plugin.pretrained.trust import check_text, read_text
 
 
 def files_to_push(folder: str | os.PathLike) -> dict[str, Path]:
-    """Load a model as those will who fetch it, and return its files.
+    """Load a model as its users will load it, and return its files.
 
     Arguments
     ---------

@@ -1,8 +1,8 @@
 """A module's weights as a safetensors file: written whole, loaded strictly.
 
 SpeechBrain's ``Pretrainer`` loads a module with ``strict=False``: a part that does
-not fit would stay random without a word. Give ``load_part`` as its custom hook for
-every part instead.
+not fit would keep random weights without an error. Give ``load_part`` as its custom
+hook for every part instead.
 """
 
 import os

@@ -1,8 +1,8 @@
 """What trainings of all models share, on SpeechBrain's Brain.
 
 Checkpoints and resume, learning rates by update, updates that are not finite, batches
-of several processes, progress, and logs per task. Where SpeechBrain's Brain does other
-than that needs, a method here takes its place and says what SpeechBrain does.
+of several processes, progress, and logs per task. Methods here that replace those of
+SpeechBrain's Brain say what that does instead.
 """
 
 import logging

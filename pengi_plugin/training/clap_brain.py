@@ -1,4 +1,4 @@
-"""Train CLAP on (clip, text) batches: each clip is to find its text, and the reverse.
+"""Train CLAP on (clip, text) batches: match each clip with its text and vice versa.
 
 Elizalde et al., ICASSP 2023 (arXiv 2206.04769), Eqs. 3 and 4.
 """

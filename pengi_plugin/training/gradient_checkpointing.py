@@ -1,7 +1,7 @@
-"""Parts of a model in, the same that keep less for the gradients out.
+"""Parts of a model in, the same with fewer activations kept for backward out.
 
-The layers of a checkpointed part keep their inputs alone, and compute all else again
-when their gradients are due: up to a third more operations, a fraction of the memory
+The layers of a checkpointed part keep their inputs alone, and compute all other
+activations again in backward: up to a third more operations, a fraction of the memory
 (Chen, Xu, Zhang, Guestrin: *Training Deep Nets with Sublinear Memory Cost*, 2016).
 """
 

@@ -212,7 +212,7 @@ def check_failed(failed: Mapping[str, str], skip: bool) -> None:
     raise ValueError(
         f"Corpora that could not be prepared ({len(failed)}):\n"
         + "\n".join(lines)
-        + "\nPut them right, choose others by corpora, or train without these by "
+        + "\nCorrect them, choose others by corpora, or train without these by "
         "--skip_failed_corpora True."
     )
 

@@ -26,7 +26,7 @@ def rank() -> int:
 
 
 def share(items: Sequence[T]) -> Sequence[T]:
-    """Return this process's items: every one is one process's, whatever their number.
+    """Return this process's items; each item belongs to exactly one process.
 
     Example
     -------

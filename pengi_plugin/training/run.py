@@ -259,18 +259,7 @@ def fit(
         searcher returns several answers, its model could not be exported or
         cannot take a row, or a part cannot have ``gradient_checkpointing``.
     """
-    if "searcher" in hparams["model"]:
-        check_one_answer(hparams["model"]["searcher"])
-    if hparams.get("export_folder"):
-        check_exportable(hparams["output_folder"], hparams["model"])
-    run_on_main(
-        check_same_run,
-        args=[hparams["save_folder"], ROWS, describe(rows), ROWS_HINT],
-    )
-    before = hparams.get("pretrained_folder")
-    names = [*(datasets_of(before) if before else ()), *hparams["corpora"]]
-    trained_on = dict.fromkeys(sorted(names), True)
-    run_on_main(check_same_run, args=[hparams["save_folder"], DATASETS, trained_on])
+    check_run(hparams, rows)
     hparams["tensorboard_logger"] = hparams["tensorboard_logger"]()
     model = hparams["model"][kind_of(hparams["model"])]
     checkpoint_parts(model, hparams.get("gradient_checkpointing") or [])
@@ -281,13 +270,7 @@ def fit(
         run_opts,
         hparams["checkpointer"],
     )
-    absent = check_rows(hparams, rows, brain_class)
-    brain.train_set = make_dataset(hparams, rows["train"], True, absent["train"])
-    brain.valid_set = make_dataset(hparams, rows["valid"], absent=absent["valid"])
-    if "word_head" in hparams["modules"]:
-        counts = count_tokens(brain.train_set)
-        hparams["modules"]["word_head"].weigh(counts, len(brain.train_set))
-        add_clip_tokens(brain.train_set)
+    add_datasets(brain, hparams, rows)
     shares = {name: corpus["share"] for name, corpus in hparams["corpora"].items()}
     loader = {
         **hparams["train_dataloader_opts"],
@@ -296,21 +279,7 @@ def fit(
     }
     # SpeechBrain tells only the samplers that it makes itself which epoch it is.
     brain.train_sampler = loader["sampler"]
-    n_update = count_updates(
-        len(brain.train_set),
-        loader["batch_size"],
-        hparams["number_of_epochs"],
-        brain.grad_accumulation_factor,
-        count_processes(),
-        loader["drop_last"],
-    )
-    check_updates(n_update, brain.grad_accumulation_factor, hparams)
-    # One more, so that the last update's rate is not 0.
-    brain.hparams.lr_annealing = hparams["lr_annealing"](
-        num_training_steps=n_update + 1
-    )
-    shorter = {name: hparams[name] for name in SHORTER if name in hparams}
-    brain.progress = Progress(n_update, hparams["number_of_epochs"], shorter)
+    schedule_updates(brain, hparams, loader)
     brain.cost = Cost(
         model,
         brain.grad_accumulation_factor,
@@ -330,6 +299,50 @@ def fit(
         },
     )
     return brain
+
+
+def check_run(hparams: dict, rows: Mapping[str, Rows]) -> None:
+    """Raise ValueError if what is trained could not be used, or is another run."""
+    if "searcher" in hparams["model"]:
+        check_one_answer(hparams["model"]["searcher"])
+    if hparams.get("export_folder"):
+        check_exportable(hparams["output_folder"], hparams["model"])
+    save_folder = hparams["save_folder"]
+    run_on_main(check_same_run, args=[save_folder, ROWS, describe(rows), ROWS_HINT])
+    before = hparams.get("pretrained_folder")
+    names = [*(datasets_of(before) if before else ()), *hparams["corpora"]]
+    trained_on = dict.fromkeys(sorted(names), True)
+    run_on_main(check_same_run, args=[save_folder, DATASETS, trained_on])
+
+
+def add_datasets(brain: TrainingBrain, hparams: dict, rows: Mapping[str, Rows]) -> None:
+    """Give a Brain its data sets, checked, with what a word head learns from."""
+    absent = check_rows(hparams, rows, type(brain))
+    brain.train_set = make_dataset(hparams, rows["train"], True, absent["train"])
+    brain.valid_set = make_dataset(hparams, rows["valid"], absent=absent["valid"])
+    if "word_head" in hparams["modules"]:
+        counts = count_tokens(brain.train_set)
+        hparams["modules"]["word_head"].weigh(counts, len(brain.train_set))
+        add_clip_tokens(brain.train_set)
+
+
+def schedule_updates(brain: TrainingBrain, hparams: dict, loader: Mapping) -> None:
+    """Count a run's updates; give the Brain learning rates and progress for so many."""
+    n_update = count_updates(
+        len(brain.train_set),
+        loader["batch_size"],
+        hparams["number_of_epochs"],
+        brain.grad_accumulation_factor,
+        count_processes(),
+        loader["drop_last"],
+    )
+    check_updates(n_update, brain.grad_accumulation_factor, hparams)
+    # One more, so that the last update's rate is not 0.
+    brain.hparams.lr_annealing = hparams["lr_annealing"](
+        num_training_steps=n_update + 1
+    )
+    shorter = {name: hparams[name] for name in SHORTER if name in hparams}
+    brain.progress = Progress(n_update, hparams["number_of_epochs"], shorter)
 
 
 def device_name(device: str) -> str:

@@ -161,7 +161,7 @@ def hold_out_valid(rows: dict[str, dict], share: float) -> None:
     moved = train.select(is_moved)
     rows["valid"] = moved.select(sorted(range(n_moved), key=list(moved).__getitem__))
     logger.warning(
-        "No corpus has validation rows: %d of %d training rows validate instead "
+        "No corpus has validation rows: %d of %d training rows are used instead "
         "(valid_share=%g, by a checksum of the recording).",
         *(n_moved, len(train), share),
     )
@@ -188,7 +188,10 @@ def recordings_of(row: Mapping) -> list[str]:
 
 
 def first_recordings(rows: Iterable[Mapping]) -> dict[str, str]:
-    """Return name of a recording -> first name of all that rows tie it to.
+    """Return name of a recording -> the name that stands for it.
+
+    Names of one recording stand in one row, such as those of its archive and of its
+    corpus; the first name that was read stands for all names that rows connect.
 
     Example
     -------

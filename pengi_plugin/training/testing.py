@@ -67,7 +67,7 @@ def test(hparams: dict, run_opts: Mapping, rows: Mapping[str, Rows]) -> list[dic
 
 
 def with_model(table: list[dict], folder: str | Path) -> list[dict]:
-    """Let each line of a table say of which exported model it is, card aside."""
+    """Add to each line of a table the fingerprint of the model, without its card."""
     name = fingerprint(folder, without=[CARD_FILE])
     return [{**line, "model": name} for line in table]
 

@@ -1,9 +1,9 @@
 """Teach the audio encoder which tokens the answers about its clips hold.
 
-Pengi starts from an audio encoder that CLAP trained to fit clips to texts. Where
-there is none to start from, a second loss gives an encoder the like while Pengi
-trains. It is no part of the model: a training YAML that wants it has a ``word_head``
-among its modules, and only then is anything here used.
+Pengi starts from an audio encoder that CLAP trained to fit clips to texts. An encoder
+with random weights is trained by a second loss beside Pengi's, which is defined here.
+It is no part of the model: a training YAML that wants it has a ``word_head`` among its
+modules, and only then is anything here used.
 """
 
 import math

@@ -28,6 +28,8 @@ from statistics import median
 import numpy as np
 import soundfile
 
+from pengi_plugin.storage.atomic import new_file
+
 RATE = 16_000
 PROMPT = "generate audio caption"
 VARIANTS = {"loop over generate_file": 0, "1 worker": 1, "2 workers": 2}
@@ -38,13 +40,14 @@ def write_noise(path: Path, seconds: float, seed: int) -> None:
     if path.exists():
         return
     draw, left = np.random.default_rng(seed), int(seconds * RATE)
-    unfinished = path.with_suffix(".unfinished")
-    with soundfile.SoundFile(unfinished, "w", RATE, 1, format="FLAC") as file:
+    with (
+        new_file(path) as unfinished,
+        soundfile.SoundFile(unfinished, "w", RATE, 1, format="FLAC") as file,
+    ):
         while left:
             n = min(left, 60 * RATE)
             file.write((0.1 * draw.standard_normal(n)).astype(np.float32))
             left -= n
-    unfinished.rename(path)
 
 
 def short_recordings(folder: Path, n: int) -> list[str]:
@@ -196,14 +199,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("model", help="folder of a model")
     parser.add_argument("folder", help="for generated recordings")
     parser.add_argument("--only", choices=("speed", "peaks"))
-    parser.add_argument("--recordings", type=int, default=320, help="of the speed")
+    parser.add_argument("--recordings", type=int, default=320, help="to time")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--part_size", type=int, default=16)
     parser.add_argument("--few", type=int, default=100)
     parser.add_argument("--many", type=int, default=10_000)
     parser.add_argument("--hours", type=float, default=3)
-    parser.add_argument("--new_tokens", type=int, default=4, help="of the memory's run")
+    parser.add_argument("--new_tokens", type=int, default=4, help="for memory")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     parser.add_argument("--log", help=argparse.SUPPRESS)
     return parser.parse_args()

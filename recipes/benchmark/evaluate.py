@@ -14,18 +14,16 @@ A model whose YAML builds classes of its own needs ``--trust``.
 import argparse
 import io
 import logging
-import os
 import sys
 from pathlib import Path
 
 import speechbrain as sb
-import torch
 from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
-from speechbrain.utils.distributed import if_main_process, run_on_main
+from speechbrain.utils.distributed import if_main_process, infer_device, run_on_main
 
 from pengi_plugin.commands.model import add_trust
-from pengi_plugin.data.manifest import check_options, read_manifest
+from pengi_plugin.data.manifest import check_options, manifests_of, read_manifests
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.pretrained.card import CARD_FILE
 from pengi_plugin.protocols.benchmark import score_entry, unscored_line
@@ -70,7 +68,7 @@ def evaluate_set(name: str, entry: dict, session: Session, templates: dict):
         if absent:
             note = f"no data: {absent[0]} is absent. {entry['get']}"
             return [unscored_line(name, entry, note)]
-        rows = read_rows(entry["manifests"])
+        rows = read_manifests(entry["manifests"])
         return score_entry(name, entry, rows, session, templates)
     except Exception as error:  # the next set is scored all the same
         logger.exception("%s could not be scored.", name)
@@ -91,7 +89,8 @@ def prepare_set(entry: dict) -> list[str]:
     """
 
     def absent():
-        return [str(p) for p in entry["manifests"] if not manifest_file(p).is_file()]
+        paths = map(Path, entry["manifests"])
+        return [str(path) for path in paths if not manifests_of(path.parent, path.stem)]
 
     def prepare():  # an error raised on one process would leave the others waiting
         try:
@@ -111,26 +110,12 @@ def prepare_set(entry: dict) -> list[str]:
     return absent()
 
 
-def manifest_file(path: str) -> Path:
-    """Return a manifest's path, with ``.csv`` if that is there and ``.json`` is not."""
-    path = Path(path)
-    csv = path.with_suffix(".csv")
-    return csv if csv.is_file() and not path.is_file() else path
-
-
-def read_rows(manifests: list[str]) -> list[dict]:
-    """Read manifests one after the other; each row also has its ``split``."""
-    return [
-        {**row, "split": path.stem}
-        for path in map(manifest_file, manifests)
-        for row in read_manifest(path, path.parent.name).values()
-    ]
-
-
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Divide what this script reads from what SpeechBrain reads."""
     parser = argparse.ArgumentParser(description=__doc__, add_help=False)
-    parser.add_argument("--model", required=True, help="folder or hub name")
+    parser.add_argument(
+        "--model", required=True, help="folder, or owner/name on the hub"
+    )
     parser.add_argument("--tasks", nargs="+", default=["all"], help="sets, or 'all'")
     add_trust(parser)
     return parser.parse_known_args(arguments)
@@ -155,12 +140,13 @@ def main(arguments: list[str]) -> list[dict]:
     names = choose(options.tasks, hparams["sets"])
     own = [hparams.get(key) or {} for key in ("tasks", "templates")]
     templates = extend({**own[0], **own[1]})
-    local = f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-    device = run_opts["device"] or (local if torch.cuda.is_available() else "cpu")
     model = AudioLanguageModel.from_hparams(
         source=options.model,
         trust=options.trust,
-        run_opts={"device": device, "precision": run_opts["precision"]},
+        run_opts={
+            "device": run_opts["device"] or infer_device(),
+            "precision": run_opts["precision"],
+        },
     )
     precision = model.precision  # what "auto" chose
     known_as = fingerprint(options.model)

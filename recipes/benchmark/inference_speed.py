@@ -45,8 +45,10 @@ from pengi_plugin.decoders.greedy import PrefixGreedySearcher
 from pengi_plugin.lobes.packed import PackedLinear, pack_linears
 from pengi_plugin.lobes.products import PATIENCE, has_onednn
 
+#: First token of the released model's end mark in GPT-2's vocabulary, a space.
 EOS = 220
 N_PREFIX = 80
+#: Samples of a clip of the paper's model: 7 s at 44.1 kHz.
 N_SAMPLE = 308_700
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 HALF, PLAIN = "ours, 16-bit weights", "ours, not packed"
@@ -294,7 +296,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="fp32", choices=sorted(DTYPES))
-    parser.add_argument("--threads", type=int, help="of PyTorch on CPU")
+    parser.add_argument("--threads", type=int, help="PyTorch's threads on CPU")
     parser.add_argument("--clock", default="wall", choices=("wall", "cpu"))
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS[:4])
     parser.add_argument("--peak_of", choices=VARIANTS, help=argparse.SUPPRESS)

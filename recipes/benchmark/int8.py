@@ -23,7 +23,8 @@ from pengi_plugin.decoders.greedy import PrefixGreedySearcher
 from pengi_plugin.lobes.int8 import to_int8
 from pengi_plugin.lobes.packed import pack_linears
 
-EOS = 220
+EOS = 220  # as in inference_speed.py
+#: Sizes of the paper's model: 7 s at 44.1 kHz, and two prefixes of 40 embeddings.
 N_SAMPLE = 308_700
 N_PREFIX = 80
 

@@ -17,7 +17,7 @@ import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml
 from speechbrain.utils.distributed import if_main_process, infer_device
 
-from pengi_plugin.data.manifest import read_manifest
+from pengi_plugin.data.manifest import read_manifests
 from pengi_plugin.inference import AudioLanguageModel, AudioTextModel
 from pengi_plugin.protocols.rows import entry_rows
 from pengi_plugin.protocols.session import Session
@@ -38,15 +38,6 @@ def open_session(model_class: type, source: str, hparams: dict, run_opts) -> Ses
         search=hparams["search"] if model_class is AudioLanguageModel else {},
         batch_size=hparams["batch_size"],
     )
-
-
-def read_rows(manifests: list[str]) -> list[dict]:
-    """Read manifests one after the other; each row also has its ``split``."""
-    return [
-        {**row, "split": Path(path).stem}
-        for path in manifests
-        for row in read_manifest(path, Path(path).parent.name).values()
-    ]
 
 
 def main(arguments: list[str]) -> list[dict]:
@@ -71,7 +62,7 @@ def main(arguments: list[str]) -> list[dict]:
     table = []
     for name in options.sets or hparams["sets"]:
         entry = hparams["sets"][name]
-        rows = entry_rows(read_rows(entry["manifests"]), entry)
+        rows = entry_rows(read_manifests(entry["manifests"]), entry)
         table += [
             {**line, "set": name, "group": f"{entry['title']}: {line['model']}"}
             for line in entry["compare"](sessions, rows)

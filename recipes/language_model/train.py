@@ -1,12 +1,13 @@
 """Train the small language model that the package ships, and its tokenizer.
 
-> python recipes/language_model/train.py hparams/language_model.yaml \
-    --audiocaps_folder path/to/audiocaps
+    python recipes/language_model/train.py hparams/language_model.yaml \
+        --audiocaps_folder path/to/audiocaps
 
-See README.md beside this file.
+README.md beside this file says what it learns from.
 """
 
 import math
+import shutil
 import sys
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from pengi_plugin.lobes.tokenizer import SentencePieceTokenizer
+from pengi_plugin.storage.atomic import new_folder, write_file
 from pengi_plugin.training.run import load
 
 
@@ -109,18 +111,18 @@ class LanguageModelBrain(sb.Brain):
 
 def export(lm, tokenizer_file, folder) -> None:
     """Write a folder that transformers' ``GPT2LMHeadModel`` and ``PrefixLM`` load."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     lm.config.architectures = [type(lm).__name__]
     lm.config.dtype = torch.float32  # what to compute in; the file is smaller
-    lm.config.save_pretrained(folder)
     weights = {
         name: weight.detach().half().cpu().contiguous()
         for name, weight in lm.state_dict().items()
         if name != "lm_head.weight"  # tied to the token embeddings
     }
-    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    (folder / "tokenizer.model").write_bytes(Path(tokenizer_file).read_bytes())
+    with new_folder(folder, replaces="config.json") as unfinished:
+        lm.config.save_pretrained(unfinished)
+        path = unfinished / "model.safetensors"
+        save_file(weights, path, metadata={"format": "pt"})
+        shutil.copyfile(tokenizer_file, unfinished / "tokenizer.model")
 
 
 def check_lengths(documents: dict[str, list[list[int]]], block_size: int) -> None:
@@ -207,7 +209,7 @@ def main(arguments: list[str]) -> dict[str, float]:
     right = brain.right(documents, n_answer)
     answers = questions.table([kind for kind, *_ in asked], right)
     for name, text in (("perplexity", table), ("answers", answers)):
-        Path(hparams["output_folder"], f"{name}.md").write_text(text + "\n")
+        write_file(Path(hparams["output_folder"], f"{name}.md"), text + "\n")
         print(text)
     return perplexities
 

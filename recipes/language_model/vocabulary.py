@@ -4,6 +4,8 @@ from pathlib import Path
 
 import sentencepiece
 
+from pengi_plugin.storage.atomic import new_file
+
 
 def in_shares(lines: dict[str, list[str]], shares: dict[str, float]) -> list[str]:
     """Repeat the lines of small corpora until the letters are about in shares.
@@ -32,7 +34,7 @@ def every_word(lines: list[str], n_repeat: int = 800) -> list[str]:
 def train_tokenizer(lines: list[str], path: str, vocab_size: int) -> None:
     """Train a sentencepiece model that folds case; ``</s>`` has id 2."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with Path(path).open("wb") as model:
+    with new_file(path) as unfinished, unfinished.open("wb") as model:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(lines),
             model_writer=model,

@@ -19,6 +19,7 @@ from pengi_plugin.data.audio import (
 from pengi_plugin.data.dataset import ClipDataset
 from pengi_plugin.data.resample import Resampler
 from pengi_plugin.inference import AudioLanguageModel
+from tests.doubles import Letters
 
 #: Name of a file -> what soundfile is told to write.
 FORMATS = {
@@ -63,13 +64,6 @@ def without_length(path):
 
 
 # The same samples everywhere
-
-
-class Letters:
-    """A tokenizer of letters: their places in the alphabet."""
-
-    def encode_as_ids(self, text):
-        return [ord(letter) % 32 for letter in text]
 
 
 @pytest.mark.parametrize("seconds", [0.3, 1.0, 2.7])

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset, make_sampler
-from pengi_plugin.data.manifest import manifest_path, read_manifest
+from pengi_plugin.data.manifest import manifest_path, read_manifest, read_manifests
 from pengi_plugin.tasks import extend
 from tests.doubles import Letters
 
@@ -113,6 +113,20 @@ def test_the_manifest_of_a_split_is_its_json_or_its_csv_but_not_both(tmp_path):
     write_manifest(tmp_path, {"r1": ROW}, "train.json")
     with pytest.raises(ValueError, match=r"holds both train\.json and train\.csv"):
         manifest_path(tmp_path, "train")
+
+
+def test_several_manifests_are_read_in_order_as_json_or_csv_with_their_splits(tmp_path):
+    folder = tmp_path / "birds"
+    folder.mkdir()
+    write_manifest(folder, {"r1": ROW}, "valid.json")
+    (folder / "test.csv").write_text(f"ID,wav,duration,task\nr2,{ROW['wav']},1,x\n")
+    rows = read_manifests([folder / "test.json", str(folder / "valid.json")])
+    assert [(row["id"], row["split"]) for row in rows] == [
+        ("birds/r2", "test"),
+        ("birds/r1", "valid"),
+    ]
+    with pytest.raises(FileNotFoundError, match=r"no train\.json or train\.csv in"):
+        read_manifests([folder / "train.json"])
 
 
 @pytest.mark.parametrize("field", ["wav", "duration", "task"])

@@ -250,7 +250,7 @@ def test_files_that_are_too_long_or_too_large_are_refused(visitor, tmp_path):
     long = tmp_path / "long.flac"
     soundfile.write(long, np.zeros(RATE * 21), RATE)
     visitor.upload(long)
-    assert "long.flac lasts longer than the 20 s that are taken" in visitor.ask()
+    assert "long.flac lasts longer than the 20 s that are allowed" in visitor.ask()
     large = tmp_path / "large.wav"
     soundfile.write(large, np.random.default_rng(0).uniform(-1, 1, RATE * 40), RATE)
     visitor.browser.refresh()

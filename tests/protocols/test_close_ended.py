@@ -1,6 +1,7 @@
 """Answers to classes, against what the tone model is known to say."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,6 +128,20 @@ def test_embeddings_survive_the_disk_exactly(session, rows, model):
     wav = model.load_clip(rows[0]["wav"])[None]
     assert (first == again).all()
     assert (first[0] == model.encode_audio(wav, None)[0].numpy()).all()
+
+
+def test_a_clip_that_changed_or_another_model_is_embedded_anew(session, rows, clips):
+    first = audio_embeddings(session, rows)
+    n_heard = session.model.n_heard
+    audio_embeddings(session, rows)
+    assert session.model.n_heard == n_heard
+    clips(1500, rows[0]["id"])  # another tone in the file of that name
+    again = audio_embeddings(session, rows)
+    assert session.model.n_heard == n_heard + 1
+    assert again[0].argmax() == 2 != first[0].argmax()
+    assert (again[1:] == first[1:]).all()
+    audio_embeddings(replace(session, settings={"model": "another"}), rows)
+    assert session.model.n_heard == n_heard + 1 + len(rows)
 
 
 def test_an_embedding_serves_every_prompt(session, rows, model):

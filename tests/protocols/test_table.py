@@ -2,6 +2,7 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,6 +92,22 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(TypeError, match="not JSON serializable"):
         write_table([{"group": "new", "note": {1, 2}}], tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_disk_that_is_full_leaves_the_old_table(tmp_path, monkeypatch):
+    write_table([score_line(Score("accuracy", 0.5), group="old")], tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def half(path, content, **options):
+        with open(path, "wb") as file:
+            file.write(b"half of it")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match="No space left"):
+        write_table([score_line(Score("accuracy", 1.0), group="new")], tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 

@@ -1,5 +1,6 @@
 """The list of recipes, and a corpus of tones to train them on within seconds."""
 
+import csv
 import functools
 import importlib.util
 import json
@@ -7,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -15,18 +17,32 @@ from ruamel.yaml import YAML
 
 from pengi_plugin.training.hparams import read_hparams
 
-#: Every recipe that trains on manifests: its folder and its YAML. A new recipe adds a
-#: line here, and the tests of test_recipes.py run it on tones.
+
+def read_tables():
+    """Return the lines of the tables of recipes, ``*.csv`` beside this file."""
+    lines = []
+    for path in sorted(Path(__file__).parent.glob("*.csv")):
+        with path.open(newline="") as stream:
+            lines += list(csv.DictReader(stream))
+    return lines
+
+
+def recipes_of_tables():
+    """Return the folder of each recipe in the tables, and its YAML of shortest name.
+
+    A new recipe is a line of a table: the tests of test_recipes.py run it on tones.
+    """
+    found = {}
+    for line in read_tables():
+        name = Path(line["Script_file"]).parent.name
+        found.setdefault(name, []).append(Path(line["Hparam_file"]).name)
+    return [(name, min(found[name], key=len)) for name in sorted(found)]
+
+
+#: Every recipe that trains on manifests: its folder and its YAML.
 RECIPES = [
-    ("multitask", "pengi.yaml"),
-    ("captioning", "captioning.yaml"),
-    ("question_answering", "question_answering.yaml"),
-    ("sound_events", "sound_events.yaml"),
+    *recipes_of_tables(),
     pytest.param(("sound_events", "sound_events_esc50.yaml"), marks=pytest.mark.slow),
-    ("acoustic_scenes", "acoustic_scenes.yaml"),
-    ("emotion", "emotion.yaml"),
-    ("music", "music.yaml"),
-    ("clap", "clap.yaml"),
     pytest.param(("comparison", "pengi.yaml"), marks=pytest.mark.slow),
 ]
 

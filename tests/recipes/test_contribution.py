@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.recipes.conftest import FIELDS, recipe_main, write_tones
+from tests.recipes.conftest import FIELDS, read_tables, recipe_main, write_tones
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,15 +38,6 @@ NOT_LISTED = {
 }
 
 
-def read_lines():
-    """Return the lines of all tables."""
-    lines = []
-    for path in sorted(ROOT.glob("tests/recipes/*.csv")):
-        with path.open(newline="") as stream:
-            lines += list(csv.DictReader(stream))
-    return lines
-
-
 def checks_of(line):
     """Return the files to find, and (log, name of the value, largest, epoch)."""
     checks = line["test_debug_checks"]
@@ -69,11 +60,11 @@ def test_every_table_has_speechbrains_columns():
 
 
 def test_every_yaml_of_a_training_is_in_a_table():
-    listed = {Path(line["Hparam_file"]).name for line in read_lines()}
+    listed = {Path(line["Hparam_file"]).name for line in read_tables()}
     assert listed == {path.name for path in ROOT.glob("hparams/*.yaml")} - NOT_LISTED
 
 
-@pytest.mark.parametrize("line", read_lines(), ids=by_yaml)
+@pytest.mark.parametrize("line", read_tables(), ids=by_yaml)
 def test_a_line_names_files_that_are_there_and_a_debug_run(line):
     for column in COLUMNS:
         if column.endswith("_file"):
@@ -88,7 +79,7 @@ def test_a_line_names_files_that_are_there_and_a_debug_run(line):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("line", read_lines(), ids=by_yaml)
+@pytest.mark.parametrize("line", read_tables(), ids=by_yaml)
 def test_a_debug_run_writes_its_files_and_its_loss_falls(line, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # flags name data under tests/tmp
     for task in FIELDS:

@@ -33,6 +33,23 @@ def test_a_writer_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
 
 
+@pytest.mark.parametrize("content", ["new", b"new"])
+def test_content_that_does_not_fit_leaves_the_old_file(content, tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    path.write_bytes(b"old")
+
+    def half(path, content):
+        with open(path, "wb") as file:
+            file.write(content[:1])
+        raise OSError("disk is full")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", half)
+    with pytest.raises(OSError, match="disk is full"):
+        write_file(path, content)
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
 def test_until_the_writer_has_finished_the_old_file_is_there(tmp_path):
     path = tmp_path / "a.json"
     path.write_text("old")

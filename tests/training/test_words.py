@@ -10,13 +10,7 @@ import torch
 from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset
 from pengi_plugin.training.words import WordHead, add_clip_tokens, count_tokens
-
-
-class Letters:
-    """A tokenizer of letters: their numbers in the alphabet."""
-
-    def encode_as_ids(self, text):
-        return [ord(letter) - 96 for letter in text]
+from tests.doubles import Letters
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from pengi_plugin.corpora.general_midi.sounds import (
 )
 
 SPLITS = ("train", "valid", "test")
+#: The embedded default reads 2.55 s of a clip, 256 frames of 10 ms.
 CLIP_SECONDS = 2.56
 
 #: Share of the clips of each kind.

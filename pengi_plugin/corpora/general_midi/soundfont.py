@@ -20,7 +20,9 @@ from scipy import fft
 from pengi_plugin.corpora.general_midi.conditions import TAIL
 from pengi_plugin.corpora.general_midi.root_keys import apply_root_keys
 
+#: Of the clips, in Hz: that of the embedded default, ``hparams/model/mini.yaml``.
 SAMPLE_RATE = 16000
+#: Rate at which sounds are synthesized, in Hz; at lower ones some never end, see above.
 SYNTH_RATE = 48000
 SOUND_FONT = "TimGM6mb.sf2"
 

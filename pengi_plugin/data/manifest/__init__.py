@@ -28,6 +28,7 @@ from pengi_plugin.data.manifest.form import (
     SPLITS,
     Fault,
     manifest_path,
+    manifests_of,
     original_of,
     resolve,
 )
@@ -40,7 +41,11 @@ from pengi_plugin.data.manifest.prepared import (
     read_record,
     recorded_root,
 )
-from pengi_plugin.data.manifest.reading import read_manifest, read_rows
+from pengi_plugin.data.manifest.reading import (
+    read_manifest,
+    read_manifests,
+    read_rows,
+)
 from pengi_plugin.data.manifest.rows import Rows, as_rows, concatenate
 from pengi_plugin.data.manifest.writing import write_manifests
 
@@ -63,11 +68,13 @@ __all__ = [
     "is_prepared",
     "keep_manifests",
     "manifest_path",
+    "manifests_of",
     "number_of",
     "open_arrow",
     "original_of",
     "raw",
     "read_manifest",
+    "read_manifests",
     "read_record",
     "read_rows",
     "recorded_root",

@@ -30,7 +30,7 @@ import numpy as np
 import pyarrow as pa
 from tqdm import tqdm
 
-from pengi_plugin.data.manifest.form import fault_of, placed
+from pengi_plugin.data.manifest.form import fault_of, normalize_root
 from pengi_plugin.data.table import read_table
 from pengi_plugin.storage.atomic import new_file
 
@@ -52,8 +52,8 @@ COLUMNS = (
     ("digest", pa.uint64()),
 )
 
-#: Name of a column -> its number.
-PLACES = {name: place for place, (name, _) in enumerate(COLUMNS)}
+#: Name of a column -> its index.
+INDEX_OF = {name: index for index, (name, _) in enumerate(COLUMNS)}
 
 #: Fields of a row that are columns; texts but for the duration.
 TYPED = ("wav", "duration", "task", "source", "original")
@@ -126,21 +126,21 @@ class ArrowFile:
 
     def row(self, number: int, names: Iterable[str]) -> list:
         """Return the values of some columns of a row."""
-        place = bisect_right(self.starts, number) - 1
-        batch, number = self.batches[place], number - self.starts[place]
-        return [batch.column(PLACES[name])[number].as_py() for name in names]
+        index = bisect_right(self.starts, number) - 1
+        batch, number = self.batches[index], number - self.starts[index]
+        return [batch.column(INDEX_OF[name])[number].as_py() for name in names]
 
     def rows(self, numbers: np.ndarray, names: Iterable[str]) -> Iterator[tuple]:
         """Yield the values of some columns of rows, in the order of their numbers."""
         names = list(names)
         for begin in range(0, len(numbers), N_BATCH):
             some = np.asarray(numbers[begin : begin + N_BATCH], dtype=np.int64)
-            places = np.searchsorted(self.starts, some, side="right") - 1
-            ends = [*(np.flatnonzero(np.diff(places)) + 1), len(some)]
+            indices = np.searchsorted(self.starts, some, side="right") - 1
+            ends = [*(np.flatnonzero(np.diff(indices)) + 1), len(some)]
             first = 0
             for end in ends:
-                batch = self.batches[places[first]]
-                local = pa.array(some[first:end] - self.starts[places[first]])
+                batch = self.batches[indices[first]]
+                local = pa.array(some[first:end] - self.starts[indices[first]])
                 yield from zip(
                     *(batch.column(name).take(local).to_pylist() for name in names),
                     strict=True,
@@ -223,7 +223,7 @@ def open_arrow(path: str | Path) -> ArrowFile:
 
 
 def _in_cache(path: Path) -> Path:
-    """Return where the Arrow file of a manifest lies that cannot lie beside it."""
+    """Return the path in the user's cache of a manifest's Arrow file."""
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
     return Path(cache, "pengi_plugin", f"{name}.{path.name}.arrow")
@@ -353,7 +353,7 @@ def cells_of(name: bytes, row: Mapping) -> dict[str, object]:
     if not fault or _is_number(row.get("duration")):
         cells["duration"] = float(rest.pop("duration"))
     cells["fields"] = json.dumps(rest, sort_keys=True).encode()
-    cells["clip"] = number_of(raw(placed(row["wav"]))) if cells["wav"] else 0
+    cells["clip"] = number_of(raw(normalize_root(row["wav"]))) if cells["wav"] else 0
     kept = (cells["task"] or b"", cells["source"] or b"", cells["fields"])
     cells["digest"] = number_of(name, repr(cells["duration"]).encode(), *kept)
     return cells

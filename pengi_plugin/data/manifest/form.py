@@ -18,6 +18,12 @@ FIELDS = ("wav", "duration", "task")
 DATA_ROOT = ("{data_root}", "${data_root}", "$data_root")
 
 
+def manifests_of(folder: str | Path, split: str) -> list[Path]:
+    """Return those of ``<split>.json`` and ``<split>.csv`` that are in a folder."""
+    paths = [Path(folder) / f"{split}{suffix}" for suffix in (".json", ".csv")]
+    return [path for path in paths if path.is_file()]
+
+
 def manifest_path(folder: str | Path, split: str) -> Path:
     """Return the manifest of a split, ``<split>.json`` or ``<split>.csv``.
 
@@ -40,8 +46,7 @@ def manifest_path(folder: str | Path, split: str) -> Path:
     ValueError
         If both are.
     """
-    paths = [Path(folder) / f"{split}{suffix}" for suffix in (".json", ".csv")]
-    found = [path for path in paths if path.is_file()]
+    found = manifests_of(folder, split)
     if not found:
         raise FileNotFoundError(
             f"There is no {split}.json or {split}.csv in {folder}; write one, or "
@@ -92,14 +97,14 @@ def original_of(row: Mapping) -> str:
     return str(row.get("original") or row["wav"])
 
 
-def placed(wav: str) -> str:
+def normalize_root(wav: str) -> str:
     """Return the path of a ``wav`` with the first name of the data's folder.
 
     Two paths that differ in that name alone are of one file.
 
     Example
     -------
-    >>> placed("$data_root/a.wav"), placed("a.wav")
+    >>> normalize_root("$data_root/a.wav"), normalize_root("a.wav")
     ('{data_root}/a.wav', 'a.wav')
     """
     for name in DATA_ROOT:

@@ -1,11 +1,12 @@
 """A manifest in, its rows out."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from pengi_plugin.data.manifest.arrow import TWICE, open_arrow, text
-from pengi_plugin.data.manifest.form import Fault
+from pengi_plugin.data.manifest.form import Fault, manifest_path
 from pengi_plugin.data.manifest.prepared import recorded_root
 from pengi_plugin.data.manifest.rows import Part, Rows
 
@@ -46,6 +47,32 @@ def read_manifest(
     if faults:
         more = f" {len(faults) - 1} more rows are wrong." if len(faults) > 1 else ""
         raise ValueError(faults[0].message + more)
+    return rows
+
+
+def read_manifests(paths: Iterable[str | Path]) -> list[dict]:
+    """Read manifests one after the other; each row also has its ``split``.
+
+    Arguments
+    ---------
+    paths : list of str
+        ``<manifest folder>/<split>.json``; ``.csv`` is read where that is there
+        instead. The folder's name is that of the corpus.
+
+    Returns
+    -------
+    rows : list of dict
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As of ``manifest_path`` and ``read_manifest``.
+    """
+    rows = []
+    for path in map(Path, paths):
+        found = manifest_path(path.parent, path.stem)
+        several = read_manifest(found, path.parent.name).values()
+        rows += [{**row, "split": path.stem} for row in several]
     return rows
 
 

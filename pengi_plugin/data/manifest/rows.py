@@ -141,7 +141,7 @@ class Rows(Mapping):
 
     def item_at(self, position: int) -> tuple[str, dict]:
         """Return the ID and the row at a position."""
-        part, number = self._place(position)
+        part, number = self._part_of(position)
         cells = part.file.row(number, READ)
         return part.id_of(cells[0]), part.row_of(*cells)
 
@@ -203,12 +203,12 @@ class Rows(Mapping):
     def clips(self) -> np.ndarray:
         """Return of each row a number that rows of one corpus and file share [row]."""
         # Files of the same name in two folders are two.
-        places = [
+        folders = [
             number_of(raw(part.folder), raw(part.data_root)) for part in self.parts
         ]
         sizes = [len(part.file) for part in self.parts]
         found = self._numbers("clip")
-        found ^= np.repeat(np.array(places, dtype=np.uint64), sizes)
+        found ^= np.repeat(np.array(folders, dtype=np.uint64), sizes)
         found = found[self.numbers]
         codes, names = self.categories("corpus")
         corpora = np.array([number_of(raw(name)) for name in names], dtype=np.uint64)
@@ -235,7 +235,7 @@ class Rows(Mapping):
         parts = [part.file.numbers(name).astype(np.uint64) for part in self.parts]
         return np.concatenate([np.zeros(0, np.uint64), *parts])
 
-    def _place(self, position: int) -> tuple[Part, int]:
+    def _part_of(self, position: int) -> tuple[Part, int]:
         number = int(self.numbers[position])
         index = int(np.searchsorted(self.starts, number, side="right")) - 1
         return self.parts[index], number - int(self.starts[index])
