@@ -148,7 +148,7 @@ def main(arguments: list[str]) -> list[dict]:
             "precision": run_opts["precision"],
         },
     )
-    precision = model.precision  # what "auto" chose
+    precision = model.precision
     known_as = fingerprint(options.model)
     settings = {} if precision == "fp32" else {"precision": precision}
     search = hparams["search"]

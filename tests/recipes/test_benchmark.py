@@ -82,9 +82,12 @@ def recipe(root):
 @pytest.fixture
 def model(recipe, monkeypatch):
     model = ToneModel(TONES)
-    monkeypatch.setattr(
-        recipe.AudioLanguageModel, "from_hparams", lambda **kwargs: model
-    )
+
+    def load(source, trust, run_opts):
+        model.precision = run_opts["precision"]
+        return model
+
+    monkeypatch.setattr(recipe.AudioLanguageModel, "from_hparams", load)
     monkeypatch.setattr(recipe, "fingerprint", lambda source, without=(): str(source))
     return model
 
@@ -227,20 +230,12 @@ def test_a_table_says_of_each_line_how_the_model_was_asked(command, tmp_path):
     assert "| beam_size=1, precision=bf16 |" in text
 
 
-def test_the_precision_asked_for_is_the_models_and_asks_again(
-    command, model, recipe, monkeypatch
-):
-    given = []
-
-    def from_hparams(source, trust, run_opts):
-        given.append(run_opts)
-        return model
-
-    monkeypatch.setattr(recipe.AudioLanguageModel, "from_hparams", from_hparams)
+def test_the_precision_asked_for_is_the_models_and_asks_again(command, model):
     command("tones")
     asked = len(model.prompts)
-    command("tones", precision="bf16")
-    assert [options["precision"] for options in given] == ["fp32", "bf16"]
+    assert model.precision == "fp32"
+    command("tones", precision="fp16")
+    assert model.precision == "fp16"
     assert len(model.prompts) == 2 * asked
 
 
