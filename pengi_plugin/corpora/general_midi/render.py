@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 #: Counted up when the same arguments give other clips or words.
-VERSION = 5
+VERSION = 6
 
 
 #: Level of an event, in dB below full scale: at velocity 0, and per velocity.

@@ -3,7 +3,7 @@
 The synthesizer (``symusic``, prestosynth) runs at 48 kHz and its output is
 filtered and decimated to 16 kHz in one pass over its spectrum: at low rates it never
 ends on some high notes. It gets a copy of the sound font with the root keys where it
-looks for them.
+looks for them, and points behind the end of each sample.
 """
 
 import atexit
@@ -19,6 +19,7 @@ from scipy import fft
 
 from pengi_plugin.corpora.general_midi.conditions import TAIL
 from pengi_plugin.corpora.general_midi.root_keys import apply_root_keys
+from pengi_plugin.corpora.general_midi.sample_ends import apply_sample_ends
 
 #: Of the clips, in Hz: that of the embedded default, ``hparams/model/mini.yaml``.
 SAMPLE_RATE = 16000
@@ -28,6 +29,9 @@ SOUND_FONT = "TimGM6mb.sf2"
 
 #: Two synthesizers that render at a time spoil each other's output.
 RENDERING = Lock()
+
+#: Largest sample that a sound can have; the loudest of the font reaches 3.2.
+LOUDEST = 32.0
 
 #: Width of the low-pass filter's edge below half of 16 kHz, in Hz.
 EDGE = 500.0
@@ -94,6 +98,11 @@ def render(
     wave : numpy.ndarray
         [sample] at 16 kHz, float32, as loud as the sound font has it.
 
+    Raises
+    ------
+    RuntimeError
+        If the synthesizer gave numbers that are no sound.
+
     Example
     -------
     >>> render(41, 60, 100, (0.1,), 0.5, seconds=1.0).shape
@@ -114,6 +123,7 @@ def render(
     score.tracks.append(track)
     with RENDERING:
         wave = np.array(_synthesizer(rate).render(score, stereo=False))[0]
+    check_sound(wave, f"program {program}, pitch {pitch}, kit {kit}")
     n_sample = round(seconds * SAMPLE_RATE)
     n_fft = fft.next_fast_len(n_sample + round(TAIL * SAMPLE_RATE), real=True)
     ratio = SYNTH_RATE // SAMPLE_RATE
@@ -122,6 +132,20 @@ def render(
     if heard_as is not None:
         spectrum *= heard_as(SAMPLE_RATE, n_fft)
     return fft.irfft(spectrum, n_fft)[:n_sample] / np.float32(ratio)
+
+
+def check_sound(wave: np.ndarray, name: str) -> None:
+    """Raise RuntimeError if a wave [sample] holds numbers that no sound has.
+
+    A synthesizer that reads memory which is not its own (see ``sample_ends``) may give
+    any; a clip of them would be silence with a click.
+    """
+    peak = np.abs(wave).max()
+    if not peak <= LOUDEST:  # nor if it is NaN
+        raise RuntimeError(
+            f"The synthesizer gave samples up to {peak} for {name}, where "
+            f"{LOUDEST} is more than any sound has. Start again: what is there stays."
+        )
 
 
 @cache
@@ -158,5 +182,6 @@ def _playable_font() -> str:
     folder = Path(tempfile.mkdtemp(prefix="sound_font_"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = folder / SOUND_FONT
-    path.write_bytes(apply_root_keys(Path(sound_font()).read_bytes()))
+    font = apply_sample_ends(Path(sound_font()).read_bytes())
+    path.write_bytes(apply_root_keys(font))
     return str(path)
