@@ -97,7 +97,7 @@ def make_question(
         ("scores", method, METHODS),
         ("window", window, WINDOWS),
     ):
-        if value not in known:
+        if not isinstance(value, str) or value not in known:
             raise ValueError(f"Choose a {name} of the list; got {value!r}.")
     if needs_words(choice) and not (words or "").strip():
         raise ValueError("Type a question first.")
