@@ -6,7 +6,7 @@ Serves the model over HTTP: audio and a prompt in one request, the answer as JSO
 import argparse
 from functools import partial
 
-from pengi_plugin.commands.model import add_loading, load_model
+from pengi_plugin.commands.model import add_loading, find_model, load_model
 
 MISSING = (
     "pengi serve needs litserve: pip install 'pengi-plugin[serve]', or "
@@ -68,8 +68,9 @@ def run(args: argparse.Namespace) -> int:
         max_seconds=args.max_seconds,
         max_wait=args.max_wait,
     )
-    model = load_model(args)  # says here what is wrong with it
-    name = fingerprint(args.model.removeprefix("hub:"))
+    source = find_model(args.model)
+    model = load_model(args, source)  # says here what is wrong with it
+    name = fingerprint(source)
     info = {
         "model": name,
         "precision": args.precision,  # the folder's digest is the same for all
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         "limits": vars(limits),
     }
     del model
-    load = partial(load_model, args)
+    load = partial(load_model, args, source)
     api = PengiAPI(load, name, limits, args.batch_size, args.batch_wait)
     run_server(make_server(api, info), args.host, args.port)
     return 0

@@ -120,7 +120,7 @@ class RecordingModel(Pretrained):
         Arguments
         ---------
         source : str, Path or FetchSource
-            Folder or hub name.
+            Folder or hub name; ``hub:owner/name`` is the hub's whatever lies here.
         hparams_file : str
             Name of the YAML in it.
         overrides : dict or str

@@ -22,7 +22,7 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from speechbrain.utils.distributed import if_main_process, infer_device, run_on_main
 
-from pengi_plugin.commands.model import add_trust
+from pengi_plugin.commands.model import add_trust, find_model
 from pengi_plugin.data.manifest import check_options, manifests_of, read_manifests
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.pretrained.card import CARD_FILE
@@ -113,9 +113,7 @@ def prepare_set(entry: dict) -> list[str]:
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Divide what this script reads from what SpeechBrain reads."""
     parser = argparse.ArgumentParser(description=__doc__, add_help=False)
-    parser.add_argument(
-        "--model", required=True, help="folder, or owner/name on the hub"
-    )
+    parser.add_argument("--model", required=True, help="folder, or hub:owner/name")
     parser.add_argument("--tasks", nargs="+", default=["all"], help="sets, or 'all'")
     add_trust(parser)
     return parser.parse_known_args(arguments)
@@ -140,8 +138,9 @@ def main(arguments: list[str]) -> list[dict]:
     names = choose(options.tasks, hparams["sets"])
     own = [hparams.get(key) or {} for key in ("tasks", "templates")]
     templates = extend({**own[0], **own[1]})
+    source = find_model(options.model)
     model = AudioLanguageModel.from_hparams(
-        source=options.model,
+        source=source,
         trust=options.trust,
         run_opts={
             "device": run_opts["device"] or infer_device(),
@@ -149,11 +148,11 @@ def main(arguments: list[str]) -> list[dict]:
         },
     )
     precision = model.precision
-    known_as = fingerprint(options.model)
+    known_as = fingerprint(source)
     settings = {} if precision == "fp32" else {"precision": precision}
     search = hparams["search"]
     shown = ", ".join(f"{key}={value}" for key, value in (search | settings).items())
-    of_model = fingerprint(options.model, without=[CARD_FILE])
+    of_model = fingerprint(source, without=[CARD_FILE])
     folder = Path(hparams["output_folder"]) / known_as.replace("/", "--")
     lines = []
     for name in names:
