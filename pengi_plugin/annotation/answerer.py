@@ -72,7 +72,7 @@ class Answerer:
             "windows": self.windows,
             "search": self.search,
             "precision": self.run_opts.get("precision", "fp32"),
-            **({"int8": True} if self.int8 else {}),
+            "int8": self.int8,
         }
 
     def load(self, number: int = 0) -> Callable[..., Iterator[dict]]:

@@ -70,11 +70,13 @@ def run(args: argparse.Namespace) -> int:
     )
     source = find_model(args.model)
     model = load_model(args, source)  # says here what is wrong with it
-    name = fingerprint(source)
+    about = {
+        "model": fingerprint(source),
+        "precision": model.precision,  # the folder's digest is the same for all
+        "int8": model.is_int8,
+    }
     info = {
-        "model": name,
-        "precision": args.precision,  # the folder's digest is the same for all
-        "int8": args.int8,
+        **about,
         "sample_rate": model.hparams.sample_rate,
         "clip_seconds": model.hparams.clip_seconds,
         "default_prompt": model.hparams.default_prompt,
@@ -82,6 +84,6 @@ def run(args: argparse.Namespace) -> int:
     }
     del model
     load = partial(load_model, args, source)
-    api = PengiAPI(load, name, limits, args.batch_size, args.batch_wait)
+    api = PengiAPI(load, about, limits, args.batch_size, args.batch_wait)
     run_server(make_server(api, info), args.host, args.port)
     return 0

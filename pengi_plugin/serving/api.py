@@ -4,7 +4,7 @@ import contextlib
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from queue import Empty
 from typing import Annotated, Any
@@ -65,8 +65,8 @@ class PengiAPI(litserve.LitAPI):
     ---------
     load : callable
         () -> AudioLanguageModel. It is pickled.
-    fingerprint : str
-        Of the model; a part of every answer.
+    about : dict
+        Which model answers, and in which precision; a part of every answer.
     limits : Limits
         Of a request.
     batch_size : int
@@ -78,13 +78,13 @@ class PengiAPI(litserve.LitAPI):
     def __init__(
         self,
         load: Callable,
-        fingerprint: str,
+        about: Mapping[str, Any],
         limits: Limits,
         batch_size: int = 8,
         batch_wait: float = 0.01,
     ):
         super().__init__(batch_size, batch_wait, loop=WaitingLoop())
-        self.load, self.fingerprint, self.limits = load, fingerprint, limits
+        self.load, self.about, self.limits = load, dict(about), limits
         self.model = None
 
     def setup(self, device: str) -> None:
@@ -142,7 +142,7 @@ class PengiAPI(litserve.LitAPI):
             "prompt": question.prompt,
             "seconds": reply.seconds,
             "windows": windows,
-            "model": self.fingerprint,
+            **self.about,
         }
 
     def encode_response(self, output: tuple[int, dict[str, Any]]) -> JSONResponse:

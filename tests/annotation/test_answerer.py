@@ -94,6 +94,7 @@ def test_other_settings_and_weights_are_refused_and_named(
         (("--beam-size", 2), "search: {} then, {'beam_size': 2} now"),
         (("--windows", "first"), "windows: 'all' then, 'first' now"),
         (("--precision", "bf16"), "precision: 'fp32' then, 'bf16' now"),
+        (("--int8",), "int8: False then, True now"),
     ):
         assert main([*command, *map(str, options)]) == 2
         assert named in capsys.readouterr().err

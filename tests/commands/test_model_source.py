@@ -64,7 +64,7 @@ def test_the_server_tells_and_loads_the_model_of_the_hub(of_the_hub, monkeypatch
     monkeypatch.setattr(server, "run_server", lambda *_: None)
     assert main(["serve", f"hub:{NAME}", "--device", "cpu"]) == 0
     ((api, info),) = served
-    assert info["model"] == api.fingerprint == of_the_hub
+    assert info["model"] == api.about["model"] == of_the_hub
     api.setup("cpu")  # asserts that it is the hub's
 
 

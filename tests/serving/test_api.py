@@ -2,6 +2,7 @@
 
 import json
 import queue
+import shutil
 import time
 
 import pytest
@@ -21,7 +22,8 @@ def model(tiny_folder):
 
 @pytest.fixture(scope="module")
 def api(model):
-    api = PengiAPI(lambda: model, "f00d", Limits(max_seconds=2.6), batch_size=4)
+    about = {"model": "f00d", "precision": "fp32", "int8": False}
+    api = PengiAPI(lambda: model, about, Limits(max_seconds=2.6), batch_size=4)
     api.setup("cpu")
     return api
 
@@ -50,6 +52,7 @@ def test_an_answer_is_that_of_generate_file_in_any_batch(api, model, sounds):
         assert status == 200
         assert content["answer"] == model.generate_file(path, prompt, **search)
         assert (content["prompt"], content["model"]) == (prompt, "f00d")
+        assert (content["precision"], content["int8"]) == ("fp32", False)
         ((_, alone),) = responses(api, [request])
         assert alone["answer"] == content["answer"]
         assert alone["score"] == pytest.approx(content["score"], abs=1e-4)
@@ -142,6 +145,45 @@ def test_waiting_for_others_longer_than_for_ones_turn_is_refused(tiny_folder, ca
     words = ["serve", str(tiny_folder), "--batch-wait", "5", "--max-wait", "5"]
     assert main(words) == 2
     assert "--batch-wait must be at least 0 and less than" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "precision", "is_int8"),
+    [
+        ([], "fp32", False),
+        (["--precision", "bf16"], "bf16", False),
+        (["--int8"], "fp32", True),
+        (["exported"], "fp32", True),
+        (["--precision", "auto"], None, False),
+    ],
+)
+def test_each_answer_tells_with_which_precision_it_was_made(
+    tiny_folder, sounds, tmp_path, monkeypatch, options, precision, is_int8
+):
+    from pengi_plugin.__main__ import main
+    from pengi_plugin.precision import choose_precision
+    from pengi_plugin.pretrained.int8 import write_int8
+    from pengi_plugin.serving import server
+
+    folder = tiny_folder
+    if options == ["exported"]:  # its weights are int8 without being asked for
+        folder, options = tmp_path / "int8", []
+        shutil.copytree(tiny_folder, folder)
+        write_int8(folder)
+    served = []
+    monkeypatch.setattr(
+        server, "make_server", lambda api, info: served.append((api, info))
+    )
+    monkeypatch.setattr(server, "run_server", lambda *_: None)
+    assert main(["serve", str(folder), "--device", "cpu", *options]) == 0
+    ((api, info),) = served
+    api.setup("cpu")
+    ((status, content),) = responses(api, [asked(sounds[0])])
+    assert status == 200
+    expected = precision or choose_precision("auto", "cpu")
+    for told in (content, info):
+        assert (told["precision"], told["int8"]) == (expected, is_int8)
+    assert content["model"] == info["model"]
 
 
 def test_a_server_without_litserve_names_the_extra(tiny_folder, monkeypatch, capsys):
