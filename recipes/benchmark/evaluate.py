@@ -129,6 +129,40 @@ def choose(names: list[str], sets: dict) -> list[str]:
     return list(sets) if "all" in names else names
 
 
+def own_templates(hparams: dict) -> dict:
+    """Return the templates of all tasks, with those of the YAML."""
+    own = [hparams.get(key) or {} for key in ("tasks", "templates")]
+    return extend({**own[0], **own[1]})
+
+
+def open_session(
+    name: str, hparams: dict, known_as: str, precision: str, model=None
+) -> Session:
+    """Return the session of a set: where the answers of a model are kept.
+
+    Arguments
+    ---------
+    name : str
+        Of the set.
+    hparams : dict
+        The benchmark's.
+    known_as : str
+        The model's fingerprint.
+    precision : str
+        In which it answers.
+    model : AudioLanguageModel
+        None, to read what it has answered.
+    """
+    settings = {} if precision == "fp32" else {"precision": precision}
+    return Session(
+        model,
+        Path(hparams["output_folder"]) / known_as.replace("/", "--") / name,
+        settings={"model": known_as, **settings},
+        search=hparams["search"],
+        batch_size=hparams["batch_size"],
+    )
+
+
 def main(arguments: list[str]) -> list[dict]:
     """Evaluate; return the lines of the table."""
     options, rest = parse(arguments)
@@ -136,8 +170,7 @@ def main(arguments: list[str]) -> list[dict]:
     join_processes(run_opts)
     hparams = load_hyperpyyaml(read_benchmark(hparams_file), overrides)
     names = choose(options.tasks, hparams["sets"])
-    own = [hparams.get(key) or {} for key in ("tasks", "templates")]
-    templates = extend({**own[0], **own[1]})
+    templates = own_templates(hparams)
     source = find_model(options.model)
     model = AudioLanguageModel.from_hparams(
         source=source,
@@ -156,13 +189,7 @@ def main(arguments: list[str]) -> list[dict]:
     folder = Path(hparams["output_folder"]) / known_as.replace("/", "--")
     lines = []
     for name in names:
-        session = Session(
-            model,
-            folder / name,
-            settings={"model": known_as, **settings},
-            search=search,
-            batch_size=hparams["batch_size"],
-        )
+        session = open_session(name, hparams, known_as, precision, model)
         found = evaluate_set(name, hparams["sets"][name], session, templates)
         columns = {"settings": shown, "model": of_model}
         lines += [{**line, **columns} for line in found]
