@@ -202,7 +202,7 @@ class Recording:
             source = open_member(source)
         is_path = isinstance(source, str | os.PathLike)
         if is_path and not Path(source).is_file():
-            raise FileNotFoundError(f"There is no file {source}.")
+            raise FileNotFoundError(f"There is no file {self.name}.")
         self._source = str(source) if is_path else source
         self._n_frame: int | None = None
         self._open()

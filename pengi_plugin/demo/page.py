@@ -228,12 +228,12 @@ def answer_visitor(model, limits: Limits) -> Callable:
             return show_error(error), "", None
         reply = ask(question)
         if not isinstance(reply, Reply):
-            return show_error(reply), "", None
+            return show_error(reply, question), "", None
         windows = [(window.start, window.end) for window in reply.windows]
         try:
             picture = draw(model, model.load_audio(question.path).cpu(), windows)
         except Exception as error:  # said as the page says it
-            return show_error(error), "", None
+            return show_error(error, question), "", None
         return show_answer(question, reply), show_labels(question, reply), picture
 
     return answer

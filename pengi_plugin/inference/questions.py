@@ -8,6 +8,7 @@ no other one. ``model`` is an ``AudioLanguageModel``.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -112,6 +113,16 @@ class Reply(NamedTuple):
 
     seconds: float
     windows: list[Window]
+
+
+def reason_for(question: Question, error: Exception) -> str:
+    """Return what an error says, with the recording's name in place of its path.
+
+    Who asks has sent a recording; where it lies is the server's own affair.
+    """
+    path = question.path
+    is_whole = Path(path).is_absolute()  # else it may be a word of the message
+    return str(error).replace(path, question.name) if is_whole else str(error)
 
 
 def answer_questions(
@@ -221,7 +232,7 @@ def _encode(model, batch) -> Tensor:
     parts = []
     for prompt, clip, (question, *_) in zip(prompts, clips, batch):
         if clip is None:
-            features = encode_recording(model, question.path)
+            features = encode_recording(model, question.path, name=question.name)
             parts.append(model.encode_embeddings(features, prompt))
         else:
             parts.append(model.encode_batch(clip[None], torch.ones(1), prompt))

@@ -19,6 +19,7 @@ from pengi_plugin.inference.questions import (
     Reply,
     TooLongError,
     answer_questions,
+    reason_for,
 )
 from pengi_plugin.serving.limits import Limits
 from pengi_plugin.serving.requests import Asked, read_request
@@ -129,9 +130,9 @@ class PengiAPI(litserve.LitAPI):
     ) -> tuple[int, dict[str, Any]]:
         """Return the status and the JSON object of a reply or an error."""
         if isinstance(reply, TooLongError):
-            return 413, {"detail": str(reply)}
+            return 413, {"detail": reason_for(question, reply)}
         if isinstance(reply, ValueError):
-            return 422, {"detail": str(reply)}
+            return 422, {"detail": reason_for(question, reply)}
         if isinstance(reply, Exception):
             logger.error("A request was not answered.", exc_info=reply)
             return 500, {"detail": OUR_FAULT}

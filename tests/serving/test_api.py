@@ -3,9 +3,14 @@
 import json
 import queue
 import shutil
+import tempfile
 import time
 
+import numpy as np
 import pytest
+import soundfile
+import torch
+from hyperpyyaml import load_hyperpyyaml
 
 pytest.importorskip("litserve")
 
@@ -106,9 +111,6 @@ def test_bad_requests_in_a_batch_harm_no_other(api, sounds, tmp_path):
 def test_a_recording_that_is_too_long_is_413_and_our_own_fault_500(
     api, model, sounds, tmp_path, monkeypatch
 ):
-    import numpy as np
-    import soundfile
-
     soundfile.write(tmp_path / "long.flac", np.zeros(8000 * 3), 8000)
     ((status, content),) = responses(api, [asked(tmp_path / "long.flac")])
     assert (status, content["detail"][:39]) == (
@@ -121,6 +123,56 @@ def test_a_recording_that_is_too_long_is_413_and_our_own_fault_500(
 
     monkeypatch.setattr(AudioLanguageModel, "encode_batch", fail)
     assert responses(api, [asked(sounds[0])]) == [(500, {"detail": OUR_FAULT})]
+
+
+def damaged_files(folder):
+    """Return name -> bytes of recordings that cannot be answered, each in its way."""
+    wav = (0.1 * np.random.default_rng(0).standard_normal(36_000)).astype("float32")
+    files = {
+        "no sound.wav": b"RIFF",
+        "empty.flac": b"",
+        "noise.m4a": b"\0\0\0 ftypM4A ",
+    }
+    for name, content in (("nan.wav", np.nan), ("none.wav", None)):
+        wav[30_000] = 0.0 if content is None else content
+        found = wav[:0] if content is None else wav
+        soundfile.write(folder / name, found, 8000, "FLOAT")
+        files[name] = (folder / name).read_bytes()
+    return files
+
+
+@pytest.mark.parametrize("kind", ["vectors", "sequences"])
+@pytest.mark.parametrize("window", ["first", "all"])
+def test_no_error_names_a_path_of_the_server(
+    root, model, kind, window, tmp_path, monkeypatch
+):
+    if kind == "sequences":
+        torch.manual_seed(0)
+        with open(root / "hparams" / "model" / "mini_sequence.yaml") as file:
+            hparams = load_hyperpyyaml(file)
+        model = AudioLanguageModel(hparams["modules"], hparams)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # read it anew
+    api = PengiAPI(lambda: model, {}, Limits(max_seconds=4.9), batch_size=4)
+    api.setup("cpu")
+    files = damaged_files(tmp_path) | {"far too long.wav": long_file(tmp_path)}
+    requests = [
+        Asked(content, name, {"window": window}) for name, content in files.items()
+    ]
+    requests.append(Asked(b"RIFF", "", {}))
+    for request, (status, content) in zip(requests, responses(api, requests)):
+        if request.name == "nan.wav" and (kind, window) == ("vectors", "first"):
+            assert status == 200  # of that window there is nothing wrong
+            continue
+        assert status in (413, 422), content
+        assert str(tmp_path) not in content["detail"]
+        assert content["detail"].startswith(request.name or "The audio")
+
+
+def long_file(folder):
+    """Return the bytes of a recording of five seconds."""
+    soundfile.write(folder / "long.wav", np.zeros(40_000), 8000)
+    return (folder / "long.wav").read_bytes()
 
 
 def test_the_loop_waits_for_a_batch_and_refuses_who_waited_too_long(api):
