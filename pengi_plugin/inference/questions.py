@@ -182,6 +182,10 @@ def _together(model, questions, batch_size) -> list[Reply]:
         prefix = _encode(model, batch)
         ranked = ranked_after(model, prefix, n_best, **search)
         for index, (question, reply, start, end, _) in enumerate(batch):
+            if not ranked[index]:
+                raise RuntimeError(
+                    f"Every answer about {question.name} has the probability NaN."
+                )
             labels = _rank(model, question, prefix[index], ranked[index])
             reply.windows.append(Window(start, end, ranked[index], labels))
     return replies

@@ -169,6 +169,31 @@ def test_no_error_names_a_path_of_the_server(
         assert content["detail"].startswith(request.name or "The audio")
 
 
+@pytest.mark.parametrize("name", ["temperature", "top_p"])
+def test_a_chance_too_small_for_float32_is_refused(api, model, sounds, name):
+    ((status, content),) = responses(api, [asked(sounds[0], search={name: 1e-300})])
+    assert status == 422
+    assert f"{name} must be at least 1e-20" in content["detail"]
+    greedy = model.generate_file(sounds[0], "what is it?", beam_size=1)
+    request = asked(sounds[0], prompt="what is it?", search={name: 1e-20, "seed": 1})
+    ((status, content),) = responses(api, [request])
+    assert (status, content["answer"]) == (200, greedy)
+
+
+def test_samples_beyond_float32_are_no_sound_and_no_answer_is_no_empty_answer(
+    api, sounds, tmp_path, monkeypatch
+):
+    for size, expected in ((1e11, 200), (1e37, 422)):
+        wave = size * np.random.default_rng(0).uniform(-1, 1, 8000)
+        soundfile.write(tmp_path / "loud.wav", wave, 8000, "FLOAT")
+        ((status, content),) = responses(api, [asked(tmp_path / "loud.wav")])
+        assert status == expected, content
+    assert "loud.wav has samples that are NaN or infinite, or larger" in str(content)
+    module = "pengi_plugin.inference.questions.ranked_after"
+    monkeypatch.setattr(module, lambda model, prefix, *_, **__: [[]] * len(prefix))
+    assert responses(api, [asked(sounds[0])]) == [(500, {"detail": OUR_FAULT})]
+
+
 def long_file(folder):
     """Return the bytes of a recording of five seconds."""
     soundfile.write(folder / "long.wav", np.zeros(40_000), 8000)
