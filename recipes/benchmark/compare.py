@@ -16,9 +16,11 @@ from collections.abc import Mapping, Sequence
 import evaluate
 import speechbrain as sb
 from hyperpyyaml import load_hyperpyyaml
-from speechbrain.utils.distributed import if_main_process
+from speechbrain.utils.distributed import if_main_process, infer_device
 
 from pengi_plugin.commands.model import find_model
+from pengi_plugin.data.manifest import read_manifests
+from pengi_plugin.precision import choose_precision
 from pengi_plugin.protocols.answer_log import answer_key, read_answers
 from pengi_plugin.protocols.rows import entry_rows
 from pengi_plugin.storage.fingerprint import fingerprint
@@ -51,7 +53,7 @@ def same_share(name: str, hparams: dict, models: Sequence[str], precision: str):
     None where one has answered none, as of probes.
     """
     entry = hparams["sets"][name]
-    rows = evaluate.read_rows(entry["manifests"])
+    rows = read_manifests(entry["manifests"])
     rows = entry_rows(rows, entry, evaluate.own_templates(hparams))
     answers = []
     for known_as in models:
@@ -92,8 +94,10 @@ def main(arguments: list[str]) -> list[dict]:
     hparams = load_hyperpyyaml(evaluate.read_benchmark(hparams_file), overrides)
     models = [fingerprint(find_model(model)) for model in options.models]
     lines = joined(tables)
+    device = run_opts["device"] or infer_device()
+    precision = choose_precision(run_opts["precision"], device)
     shares = {
-        name: same_share(name, hparams, models, run_opts["precision"])
+        name: same_share(name, hparams, models, precision)
         for name in dict.fromkeys(line["set"] for line in lines)
     }
     if if_main_process():

@@ -1,6 +1,7 @@
 """The command with a model: killed and taken up again, refused, with workers."""
 
 import io
+import os
 import re
 import shutil
 import signal

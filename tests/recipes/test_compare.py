@@ -37,11 +37,12 @@ def compare(root, monkeypatch):
     monkeypatch.syspath_prepend(root / "recipes" / "benchmark")
     compare = importlib.import_module("compare")
     evaluate = compare.evaluate
-    monkeypatch.setattr(
-        evaluate.AudioLanguageModel,
-        "from_hparams",
-        lambda source, **_: MODELS[source],
-    )
+
+    def load(source, trust, run_opts):
+        MODELS[source].precision = run_opts["precision"]
+        return MODELS[source]
+
+    monkeypatch.setattr(evaluate.AudioLanguageModel, "from_hparams", load)
     for module in (compare, evaluate):
         monkeypatch.setattr(module, "find_model", lambda name: name)
         monkeypatch.setattr(module, "fingerprint", lambda name, without=(): name)
