@@ -20,7 +20,7 @@ from speechbrain.utils.distributed import if_main_process, infer_device
 
 from pengi_plugin.commands.model import find_model
 from pengi_plugin.data.manifest import read_manifests
-from pengi_plugin.precision import choose_precision
+from pengi_plugin.inference.precision import answering_precision
 from pengi_plugin.protocols.answer_log import answer_key, read_answers
 from pengi_plugin.protocols.rows import entry_rows
 from pengi_plugin.storage.fingerprint import fingerprint
@@ -95,7 +95,7 @@ def main(arguments: list[str]) -> list[dict]:
     models = [fingerprint(find_model(model)) for model in options.models]
     lines = joined(tables)
     device = run_opts["device"] or infer_device()
-    precision = choose_precision(run_opts["precision"], device)
+    precision = answering_precision(run_opts["precision"], device)
     shares = {
         name: same_share(name, hparams, models, precision)
         for name in dict.fromkeys(line["set"] for line in lines)

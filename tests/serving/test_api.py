@@ -238,7 +238,7 @@ def test_each_answer_tells_with_which_precision_it_was_made(
     tiny_folder, sounds, tmp_path, monkeypatch, options, precision, is_int8
 ):
     from pengi_plugin.__main__ import main
-    from pengi_plugin.precision import choose_precision
+    from pengi_plugin.inference.precision import answering_precision
     from pengi_plugin.pretrained.int8 import write_int8
     from pengi_plugin.serving import server
 
@@ -257,7 +257,7 @@ def test_each_answer_tells_with_which_precision_it_was_made(
     api.setup("cpu")
     ((status, content),) = responses(api, [asked(sounds[0])])
     assert status == 200
-    expected = precision or choose_precision("auto", "cpu")
+    expected = precision or answering_precision("auto", "cpu")
     for told in (content, info):
         assert (told["precision"], told["int8"]) == (expected, is_int8)
     assert content["model"] == info["model"]
