@@ -180,6 +180,14 @@ def test_a_chance_too_small_for_float32_is_refused(api, model, sounds, name):
     assert (status, content["answer"]) == (200, greedy)
 
 
+def test_a_label_without_a_token_is_named(api, sounds):
+    label = "x" * 1900  # one word, longer than the text encoder reads
+    request = asked(sounds[0], prompt="what is it?", labels=("dog", label))
+    ((status, content),) = responses(api, [request])
+    assert status == 422
+    assert f"The text {label[:40]!r} cannot be embedded" in content["detail"]
+
+
 def test_samples_beyond_float32_are_no_sound_and_no_answer_is_no_empty_answer(
     api, sounds, tmp_path, monkeypatch
 ):
