@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from speechbrain.utils.fetching import FetchSource
 
 from pengi_plugin.annotation.output import Output, write_part
 from pengi_plugin.annotation.rows import WINDOWS, answer_rows
@@ -17,8 +18,8 @@ class Answerer:
 
     Arguments
     ---------
-    model : str
-        Folder or hub name.
+    model : str or FetchSource
+        Folder or hub name, as ``AudioLanguageModel.from_hparams`` takes it.
     prompts : tuple of str
         Each is asked about every window.
     windows : str
@@ -42,7 +43,7 @@ class Answerer:
         If one of these cannot be used.
     """
 
-    model: str
+    model: str | FetchSource
     prompts: tuple[str, ...]
     windows: str = "all"
     search: Mapping = field(default_factory=dict)
@@ -71,7 +72,7 @@ class Answerer:
             "windows": self.windows,
             "search": self.search,
             "precision": self.run_opts.get("precision", "fp32"),
-            **({"int8": True} if self.int8 else {}),
+            "int8": self.int8,
         }
 
     def load(self, number: int = 0) -> Callable[..., Iterator[dict]]:

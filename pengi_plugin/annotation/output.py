@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pyarrow
 from pyarrow import parquet
+from tqdm import tqdm
 
 from pengi_plugin.storage.atomic import new_file, write_file
 from pengi_plugin.storage.lock import LOCK_FILE
@@ -25,6 +26,10 @@ COLUMNS = ("path", "start", "end", "prompt", "answer", "score", "error")
 
 #: What the rows of the folder depend on.
 SETTINGS_FILE = "settings.json"
+
+#: Which recordings the parts were written about: a digest of their sizes and times of
+#: change for each part, as they were when its writing was begun.
+RECORDINGS_FILE = "recordings.json"
 
 #: What an engine keeps here until all parts are written.
 WORK_FOLDER = "ray"
@@ -131,7 +136,9 @@ class Output:
         for unfinished in folder.glob(".*.unfinished"):
             unfinished.unlink()
         path = folder / SETTINGS_FILE
-        known = {LOCK_FILE, SETTINGS_FILE} if path.exists() else {LOCK_FILE}
+        known = {LOCK_FILE}
+        if path.exists():
+            known |= {SETTINGS_FILE, RECORDINGS_FILE}
         others = sorted(p.name for p in folder.iterdir() if p.name not in known)
         if others and not path.exists():
             raise FileExistsError(
@@ -152,6 +159,70 @@ class Output:
                 f"{folder} holds answers of other settings ({'; '.join(changed)}). "
                 "Give the earlier settings to go on, or another output folder."
             )
+
+    def settle_recordings(self) -> list[int]:
+        """Remove the parts of which a recording has changed since they were written.
+
+        What the recordings are now is noted, for the next call. Call it behind ``open``
+        and before anything is answered: a recording that changes while it is being
+        answered is noticed by the next call.
+
+        Returns
+        -------
+        changed : list of int
+            The parts that were removed.
+
+        Raises
+        ------
+        ValueError
+            If an engine has kept answers about recordings that have changed.
+        """
+        path = Path(self.folder) / RECORDINGS_FILE
+        before = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        is_kept = self.work_folder.exists()
+        now, changed, kept = {}, [], []
+        parts = range(self.n_part)
+        for part in tqdm(parts, "recordings looked at", delay=2, unit="part"):
+            now[str(part)] = state = recordings_state(self.recordings_of(part))
+            if before.get(str(part)) == state:
+                continue
+            if self.path_of(part).exists():
+                changed.append(part)
+            elif is_kept and str(part) in before:
+                kept.append(part)
+        if kept:
+            raise ValueError(
+                f"Recordings of part {kept[0]} have changed since {self.work_folder} "
+                "was written, which holds answers about them. Remove that folder: what "
+                "is in no part yet is answered again."
+            )
+        for part in changed:
+            self.path_of(part).unlink()
+        write_file(path, json.dumps(now) + "\n")
+        return changed
+
+
+def recordings_state(paths: Iterable[str]) -> str:
+    """Return a digest of the sizes and times of change of recordings.
+
+    Example
+    -------
+    >>> path = getfixture("tmp_path") / "a.wav"
+    >>> before = recordings_state([path])
+    >>> _ = path.write_text("sound")
+    >>> recordings_state([path]) == before
+    False
+    """
+    from pengi_plugin.data.audio import file_state  # PyTorch, which parts do not need
+
+    found = hashlib.sha256()
+    for path in paths:
+        try:
+            state = file_state(path)
+        except ValueError as error:  # a damaged shard
+            state = str(error)
+        found.update(json.dumps(state).encode())
+    return found.hexdigest()[:16]
 
 
 def write_part(path: str | Path, rows: Iterable[Mapping]) -> None:

@@ -4,6 +4,7 @@ The same call goes on where an earlier one was interrupted, at any moment: a par
 written again from its beginning, or not at all. This module knows no model.
 """
 
+import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ from tqdm import tqdm
 from pengi_plugin.annotation.output import Output, read_part
 from pengi_plugin.annotation.workers import in_processes
 from pengi_plugin.storage.lock import only_writer
+
+logger = logging.getLogger(__name__)
 
 
 class Count(NamedTuple):
@@ -35,7 +38,8 @@ def complete(
     Arguments
     ---------
     output : Output
-        The folder, and what its parts are of.
+        The folder, and what its parts are of. A part of which a recording has changed
+        is written again, with a warning.
     settings : dict
         What the rows depend on besides, as of ``Output.open``. The same must be given
         to go on.
@@ -97,6 +101,13 @@ def complete_by(
     """
     with only_writer(output.folder):
         output.open(settings)
+        changed = output.settle_recordings()
+        if changed:
+            logger.warning(
+                "Recordings of %d parts have changed since they were answered: these "
+                "parts are written again.",
+                len(changed),
+            )
         if retry_errors:
             _remove_parts_with_errors(output)
         write(output.pending())

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     )
     n_thread = max(1, torch.get_num_threads() // max(args.workers, 1))
     answerer = Answerer(
-        model if isinstance(model, str) else model[1],  # owner/name
+        model,
         tuple(args.prompts),
         args.windows,
         {name: value for name, value in search.items() if value is not None},

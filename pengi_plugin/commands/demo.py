@@ -10,7 +10,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from pengi_plugin.commands.model import add_loading, load_model
+from pengi_plugin.commands.model import add_loading, find_model, load_model
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -41,15 +41,19 @@ def add_arguments(command: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve a page on which people try the model."""
+    from speechbrain.utils.fetching import FetchFrom
+
     from pengi_plugin.demo.examples import make_examples
     from pengi_plugin.demo.page import Limits, import_gradio, launch, make_page
 
     import_gradio()  # says at once if it is missing
     limits = Limits(args.max_megabytes, args.max_seconds, args.batch_size)
-    model = load_model(args)
+    kind, name = source = find_model(args.model)
+    model = load_model(args, source)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does
     with tempfile.TemporaryDirectory() as folder, suppress(KeyboardInterrupt):
         examples = [] if args.no_examples else make_examples(Path(folder))
-        page = make_page(model, limits, examples, Path(args.model).name)
+        title = Path(name).name if kind == FetchFrom.LOCAL else name
+        page = make_page(model, limits, examples, title)
         launch(page, limits, args.host, args.port)
     return 0

@@ -1,13 +1,10 @@
 """Arguments and the model of the commands about audio files."""
 
 import argparse
-import re
 from pathlib import Path
 
 from pengi_plugin.commands.report import FORMATS, SUBTITLES
-
-#: What a model's name on the hub begins with.
-HUB = "hub:"
+from pengi_plugin.storage.locate import HUB
 
 
 class InPlaceOf(argparse.Action):
@@ -96,6 +93,8 @@ def add_trust(command: argparse.ArgumentParser) -> None:
 def find_model(name: str):
     """Return where a model is: in a folder, or on the hub if the user says so.
 
+    It is decided here once: what takes a model takes what is returned, not the name.
+
     Arguments
     ---------
     name : str
@@ -103,8 +102,8 @@ def find_model(name: str):
 
     Returns
     -------
-    source : str or FetchSource
-        For ``AudioLanguageModel.from_hparams``.
+    source : FetchSource
+        For ``AudioLanguageModel.from_hparams`` and ``fingerprint``.
 
     Raises
     ------
@@ -122,31 +121,36 @@ def find_model(name: str):
     ...
     FileNotFoundError: There is no folder modles/pengi ...
     """
-    if name.startswith(HUB):
-        from speechbrain.utils.fetching import FetchFrom, FetchSource
+    from pengi_plugin.pretrained.folder import find_folder
 
-        repository = name.removeprefix(HUB)
-        if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-            raise ValueError(f"Give {HUB}owner/name; got {name!r}.")
-        return FetchSource(FetchFrom.HUGGING_FACE, repository)
+    if name.startswith(HUB):
+        return find_folder(name)
     if not Path(name).expanduser().exists():
         hint = f" A model of the hub is named {HUB}{name}." if "/" in name else ""
         raise FileNotFoundError(
             f"There is no folder {name} in {Path.cwd()}. Give the folder of a model, "
             f"or {HUB}owner/name for a repository of the Hugging Face hub.{hint}"
         )
-    return name
+    return find_folder(Path(name))
 
 
-def load_model(args: argparse.Namespace):
-    """Load the model of a folder or ``hub:owner/name`` to a device."""
+def load_model(args: argparse.Namespace, source=None):
+    """Load the model of a folder or ``hub:owner/name`` to a device.
+
+    Arguments
+    ---------
+    args : argparse.Namespace
+        Of ``add_loading``, and ``model``.
+    source : FetchSource
+        Of ``find_model``, where it has been asked already.
+    """
     from pengi_plugin.inference import AudioLanguageModel
 
     run_opts = {"precision": args.precision}
     if args.device:
         run_opts["device"] = args.device
     return AudioLanguageModel.from_hparams(
-        source=find_model(args.model),
+        source=source or find_model(args.model),
         trust=args.trust,
         run_opts=run_opts,
         int8=args.int8,

@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         args.datasets or datasets_of(args.folder),
         lines,
     )
-    card = publishable_card(read_card(args.folder), facts)
+    card, remarks = publishable_card(read_card(args.folder), facts)
     visible = "private" if args.private else "public, if it is new"
     print(f"To {args.repository} ({visible}):")
     sizes = {CARD_FILE: len(card.encode("utf-8"))}
@@ -69,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"  {name}\tis left out: no part of the model")
     if remark:
         print(f"No scores: {remark}")
+    for line in remarks:
+        print(f"{CARD_FILE}: {line}")
     if not args.yes:
         print(f"\n{CARD_FILE}:\n\n{card}\nNothing was uploaded; give --yes to do so.")
         return 0

@@ -6,7 +6,7 @@ Serves the model over HTTP: audio and a prompt in one request, the answer as JSO
 import argparse
 from functools import partial
 
-from pengi_plugin.commands.model import add_loading, load_model
+from pengi_plugin.commands.model import add_loading, find_model, load_model
 
 MISSING = (
     "pengi serve needs litserve: pip install 'pengi-plugin[serve]', or "
@@ -68,19 +68,22 @@ def run(args: argparse.Namespace) -> int:
         max_seconds=args.max_seconds,
         max_wait=args.max_wait,
     )
-    model = load_model(args)  # says here what is wrong with it
-    name = fingerprint(args.model.removeprefix("hub:"))
+    source = find_model(args.model)
+    model = load_model(args, source)  # says here what is wrong with it
+    about = {
+        "model": fingerprint(source),
+        "precision": model.precision,  # the folder's digest is the same for all
+        "int8": model.is_int8,
+    }
     info = {
-        "model": name,
-        "precision": args.precision,  # the folder's digest is the same for all
-        "int8": args.int8,
+        **about,
         "sample_rate": model.hparams.sample_rate,
         "clip_seconds": model.hparams.clip_seconds,
         "default_prompt": model.hparams.default_prompt,
         "limits": vars(limits),
     }
     del model
-    load = partial(load_model, args)
-    api = PengiAPI(load, name, limits, args.batch_size, args.batch_wait)
+    load = partial(load_model, args, source)
+    api = PengiAPI(load, about, limits, args.batch_size, args.batch_wait)
     run_server(make_server(api, info), args.host, args.port)
     return 0

@@ -13,6 +13,7 @@ import os
 from pathlib import Path
 
 import torch
+from speechbrain.utils.fetching import FetchSource
 from torch import Tensor, nn
 
 from pengi_plugin.conversion.onnx_graphs import (
@@ -22,7 +23,7 @@ from pengi_plugin.conversion.onnx_graphs import (
     empty_past,
 )
 from pengi_plugin.lobes.int8 import is_int8
-from pengi_plugin.pretrained.folder import load_folder
+from pengi_plugin.pretrained.folder import find_folder, load_folder
 from pengi_plugin.storage.atomic import new_folder
 
 #: What the example needs beside the graphs.
@@ -33,14 +34,16 @@ N_ROW, N_PREFIX, N_TOKEN, N_PAST = 2, 3, 4, 5
 
 
 def export_onnx(
-    source: str | os.PathLike, output_folder: str | os.PathLike, trust: bool = False
+    source: str | os.PathLike | FetchSource,
+    output_folder: str | os.PathLike,
+    trust: bool = False,
 ) -> None:
     """Write the graphs of a model.
 
     Arguments
     ---------
-    source : str
-        A model's folder, with weights in float32.
+    source : str, Path or FetchSource
+        A model's folder or name on the hub, with weights in float32.
     output_folder : str
         The folder to write; must not exist, or be empty. A failure leaves nothing
         behind.
@@ -54,8 +57,9 @@ def export_onnx(
         and why.
     """
     check_installed()
+    _, name = source = find_folder(source)
     hparams = load_folder(source, trust)
-    check_model(hparams, source)
+    check_model(hparams, name)
     pengi = hparams["pengi"].eval()
     with new_folder(output_folder) as folder:
         for name, graph, inputs, outputs, shapes in graphs(pengi, hparams):
@@ -80,7 +84,7 @@ def check_installed() -> None:
         ) from error
 
 
-def check_model(hparams: dict, source: str | os.PathLike) -> None:
+def check_model(hparams: dict, source: str) -> None:
     """Raise ValueError if a model cannot be exported."""
     pengi = hparams.get("pengi")
     if pengi is None:

@@ -35,6 +35,9 @@ BLOCK = 1 << 18
 #: libsndfile gives the largest count there is where a header has no length.
 MAX_LENGTH = 1 << 60
 
+#: A larger sample is a damaged file: no power of it could be computed in float32.
+LARGEST = 1e12
+
 #: A higher sampling rate (Hz) is a damaged header; ultrasound recorders reach this.
 MAX_RATE = 1_000_000
 
@@ -202,7 +205,7 @@ class Recording:
             source = open_member(source)
         is_path = isinstance(source, str | os.PathLike)
         if is_path and not Path(source).is_file():
-            raise FileNotFoundError(f"There is no file {source}.")
+            raise FileNotFoundError(f"There is no file {self.name}.")
         self._source = str(source) if is_path else source
         self._n_frame: int | None = None
         self._open()
@@ -331,12 +334,13 @@ class Recording:
         self._check_bytes()
         self._next_frame = start + len(frames)
         wav = mix_to_mono(torch.from_numpy(frames)[None])[0].numpy()
-        is_finite = np.isfinite(wav)
+        is_finite = np.abs(wav) <= LARGEST
         if not is_finite.all():
             second = (start + int(is_finite.argmin())) / self.rate
             raise NotFiniteError(
-                f"{self.name} has samples that are NaN or infinite, the first of them "
-                f"at {second:.3f} s; repair the file or leave it out."
+                f"{self.name} has samples that are NaN or infinite, or larger than "
+                f"{LARGEST:g}, the first of them at {second:.3f} s; repair the file or "
+                "leave it out."
             )
         return wav
 

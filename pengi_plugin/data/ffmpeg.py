@@ -145,6 +145,7 @@ class FfmpegFile:
         messages = self._messages.read_text(errors="replace").splitlines()
         self.close()
         reason = messages[-1] if messages else "it holds no audio"
+        reason = reason.replace(f"file:{self._path}", self.name)
         raise ValueError(f"{self.name} cannot be decoded by ffmpeg ({reason}).")
 
     def _stop(self) -> None:

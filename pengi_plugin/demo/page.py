@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from pengi_plugin.demo.picture import draw
+from pengi_plugin.demo.together import Together
 from pengi_plugin.demo.visit import (
     CHOICES,
     METHODS,
@@ -31,8 +32,8 @@ MAX_WAITING = 64
 #: What browsers may fetch: what the page's own host sends, and nothing else.
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data: blob:"
 
-#: In place of an address: no file has this name, and the error says what to do.
-AT_AN_ADDRESS = "at an address: upload it"
+#: What is said of a file that a request names by an address.
+AT_AN_ADDRESS = "Upload the file: the page fetches nothing from an address."
 
 STYLE = """
 .gradio-container {max-width: 1100px !important}
@@ -104,8 +105,6 @@ def make_page(model, limits: Limits, examples: Sequence[list[str]] = (), title="
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 sound, task, words, labels, *others = add_inputs(gr, limits)
-                for part in (sound, task, words, labels, *others):
-                    fetch_nothing(part)
                 ask = gr.Button("Ask", variant="primary", elem_id="ask")
             with gr.Column(scale=3, min_width=360):
                 outputs = add_outputs(gr)
@@ -113,16 +112,15 @@ def make_page(model, limits: Limits, examples: Sequence[list[str]] = (), title="
             gr.Examples(list(examples), [sound, task, words], cache_examples=False)
         gr.on(
             [ask.click, words.submit, labels.submit],
-            answer_visitors(model, limits),
+            answer_visitor(model, limits),
             [sound, task, words, labels, *others],
             outputs,
-            batch=True,
-            max_batch_size=limits.batch_size,
-            concurrency_limit=1,  # of batches: the model's processor is one
+            concurrency_limit=2 * limits.batch_size,  # a batch, and who waits for one
             show_progress_on=outputs[:1],
             api_name="ask",
         )
     page.queue(max_size=MAX_WAITING)
+    fetch_nothing(gr, page)
     return page
 
 
@@ -164,18 +162,37 @@ def add_inputs(gr, limits: Limits) -> list:
     return [sound, task, words, labels, method, window]
 
 
-def fetch_nothing(part) -> None:
-    """Let an input take what was uploaded, and download nothing.
+def fetch_nothing(gr, page) -> None:
+    """Let the page take what was uploaded, and download nothing.
 
     For a request with an address in place of a file, Gradio would fetch it, of any
-    size, while the visitors of the same batch wait.
+    size. Its components cannot refuse: it makes them anew for a visitor whose inputs
+    it has changed, as by an example.
     """
-    keep = part.async_move_resource_to_block_cache
+    preprocess = page.preprocess_data
 
-    async def keep_local(path):
-        return AT_AN_ADDRESS if "://" in str(path) else await keep(path)
+    async def preprocess_local(block_fn, inputs, *others):
+        if names_address(inputs):
+            raise gr.Error(AT_AN_ADDRESS)
+        return await preprocess(block_fn, inputs, *others)
 
-    part.async_move_resource_to_block_cache = keep_local
+    page.preprocess_data = preprocess_local
+
+
+def names_address(value) -> bool:
+    """Tell whether there is a file at an address among the inputs of a request.
+
+    Example
+    -------
+    >>> names_address([{"path": "https://example.com/a.wav"}, "captioning"])
+    True
+    >>> names_address([{"path": "uploaded/a.wav"}, "what is http://a ?"])
+    False
+    """
+    if isinstance(value, dict):
+        parts = value.values()
+        return "://" in str(value.get("path")) or any(map(names_address, parts))
+    return isinstance(value, list | tuple) and any(map(names_address, value))
 
 
 def add_outputs(gr) -> list:
@@ -193,32 +210,30 @@ def add_outputs(gr) -> list:
     ]
 
 
-def answer_visitors(model, limits: Limits) -> Callable:
-    """Return a function: columns of inputs -> columns of outputs, a row per visitor."""
+def answer_visitor(model, limits: Limits) -> Callable:
+    """Return a function: what a visitor filled in -> what the page shows.
 
-    def answer(*columns):
-        rows = [ask_of(*row) for row in zip(*columns, strict=True)]
-        questions = [row for row in rows if not isinstance(row, Exception)]
-        replies = iter(answer_questions(model, questions, limits.batch_size))
-        rows = [
-            (row, row if isinstance(row, Exception) else next(replies)) for row in rows
-        ]
-        return tuple(zip(*(shown(*row) for row in rows)))
+    Visitors who ask at the same time are answered in one batch. Gradio could make the
+    batch too, but there an input that it refuses itself ends the whole batch.
+    """
+    ask = Together(
+        lambda questions: answer_questions(model, questions, limits.batch_size),
+        limits.batch_size,
+    )
 
-    def ask_of(*row):
+    def answer(*row):
         try:
-            return make_question(*row, limits.max_seconds)
+            question = make_question(*row, limits.max_seconds)
         except ValueError as error:
-            return error
-
-    def shown(question, reply):
+            return show_error(error), "", None
+        reply = ask(question)
         if not isinstance(reply, Reply):
-            return show_error(reply), "", None
+            return show_error(reply, question), "", None
         windows = [(window.start, window.end) for window in reply.windows]
         try:
             picture = draw(model, model.load_audio(question.path).cpu(), windows)
-        except Exception as error:  # of this visitor alone
-            return show_error(error), "", None
+        except Exception as error:  # said as the page says it
+            return show_error(error, question), "", None
         return show_answer(question, reply), show_labels(question, reply), picture
 
     return answer
@@ -280,6 +295,7 @@ def launch(page, limits: Limits, host: str, port: int | None) -> None:
         ssr_mode=False,
         enable_monitoring=False,
         max_file_size=round(limits.max_megabytes * 1e6),
+        max_threads=40 + 2 * limits.batch_size,  # who waits for a batch holds one
         footer_links=[],
         theme=theme,
         css=STYLE,

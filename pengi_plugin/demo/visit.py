@@ -3,6 +3,7 @@
 Nothing of Gradio is used here. Texts of visitors, files and models are escaped.
 """
 
+import logging
 import re
 from html import escape
 from pathlib import Path
@@ -10,8 +11,10 @@ from string import Formatter
 
 import torch
 
-from pengi_plugin.inference.questions import Question, Reply
+from pengi_plugin.inference.questions import Question, Reply, reason_for
 from pengi_plugin.tasks import TASKS
+
+logger = logging.getLogger(__name__)
 
 #: The choice of a visitor who writes the whole prompt.
 OWN_PROMPT = "own prompt"
@@ -34,8 +37,8 @@ N_BEST = 5
 #: Labels and letters that a visitor may type.
 MAX_LABELS, MAX_LETTERS = 200, 1000
 
-#: Why there is no answer, where the reason is not the visitor's.
-OUR_FAULT = "The model could not answer: {}. Try again, or a shorter recording."
+#: What a visitor is told where the reason is not the visitor's; the log has the rest.
+OUR_FAULT = "The model could not answer. Try again, or a shorter recording."
 
 
 def needs_words(choice: str) -> bool:
@@ -97,7 +100,7 @@ def make_question(
         ("scores", method, METHODS),
         ("window", window, WINDOWS),
     ):
-        if value not in known:
+        if not isinstance(value, str) or value not in known:
             raise ValueError(f"Choose a {name} of the list; got {value!r}.")
     if needs_words(choice) and not (words or "").strip():
         raise ValueError("Type a question first.")
@@ -124,11 +127,13 @@ def make_question(
     )
 
 
-def show_error(error: Exception) -> str:
-    """Return an error as HTML."""
-    text = str(error)
-    if not isinstance(error, OSError | ValueError):
-        text = OUR_FAULT.format(text.splitlines()[0] if text else "no reason given")
+def show_error(error: Exception, question: Question | None = None) -> str:
+    """Return an error as HTML; what is about the server goes to its log."""
+    if isinstance(error, FileNotFoundError | ValueError):
+        text = reason_for(question, error) if question else str(error)
+    else:
+        logger.error("A visitor was not answered.", exc_info=error)
+        text = OUR_FAULT
     return f'<div class="pengi-error" role="alert">{escape(text)}</div>'
 
 

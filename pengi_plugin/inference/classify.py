@@ -48,9 +48,20 @@ def text_embeddings(pengi, texts: list[str], projected: bool = False) -> Tensor:
     -------
     embeddings : torch.Tensor
         [text, d_text], or [text, d_embedding] if projected.
+
+    Raises
+    ------
+    ValueError
+        If no word of a text fits, or it has none that the encoder knows.
     """
     encoder = pengi.text_encoder
-    texts = [cut_to_fit(encoder, text) for text in texts]
+    given, texts = texts, [cut_to_fit(encoder, text) for text in texts]
+    for text, cut in zip(given, texts):
+        if not len(encoder.prompt_ids(cut)):
+            raise ValueError(
+                f"The text {text[:40]!r} cannot be embedded: of its words, none is in "
+                f"the {encoder.max_tokens} tokens that the text encoder reads."
+            )
     embeddings = pengi.text_projection(encoder(texts)) if projected else encoder(texts)
     if embeddings.dim() == 3:
         lengths = [len(encoder.prompt_ids(text)) for text in texts]

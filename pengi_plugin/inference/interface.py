@@ -21,6 +21,10 @@ from pengi_plugin.inference.texts import append_texts, broadcast_texts
 __all__ = ["CLASSIFY_PROMPT", "DESCRIBE_PROMPTS", "AudioLanguageModel", "FileAnswer"]
 
 
+#: Below it, all probabilities that are divided by it overflow, or none is left.
+LEAST_SAMPLING = 1e-20
+
+
 class AudioLanguageModel(RecordingModel):
     """Answer prompts about recordings.
 
@@ -305,6 +309,12 @@ class AudioLanguageModel(RecordingModel):
         ValueError
             If no search has these options, or a value cannot be used.
         """
+        for name in ("temperature", "top_p"):
+            if 0 < (search.get(name) or 0) < LEAST_SAMPLING:
+                raise ValueError(
+                    f"{name} must be at least {LEAST_SAMPLING}, as probabilities are "
+                    f"float32; got {search[name]}. Give beam_size=1 for no chance."
+                )
         # A shallow copy: it shares all modules, and the state of its search is its own.
         return choose_searcher(copy.copy(self.mods.searcher), **search)
 

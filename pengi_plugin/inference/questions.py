@@ -8,6 +8,7 @@ no other one. ``model`` is an ``AudioLanguageModel``.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -114,6 +115,16 @@ class Reply(NamedTuple):
     windows: list[Window]
 
 
+def reason_for(question: Question, error: Exception) -> str:
+    """Return what an error says, with the recording's name in place of its path.
+
+    Who asks has sent a recording; where it lies is the server's own affair.
+    """
+    path = question.path
+    is_whole = Path(path).is_absolute()  # else it may be a word of the message
+    return str(error).replace(path, question.name) if is_whole else str(error)
+
+
 def answer_questions(
     model, questions: Sequence[Question], batch_size: int = 8
 ) -> list[Reply | Exception]:
@@ -171,6 +182,10 @@ def _together(model, questions, batch_size) -> list[Reply]:
         prefix = _encode(model, batch)
         ranked = ranked_after(model, prefix, n_best, **search)
         for index, (question, reply, start, end, _) in enumerate(batch):
+            if not ranked[index]:
+                raise RuntimeError(
+                    f"Every answer about {question.name} has the probability NaN."
+                )
             labels = _rank(model, question, prefix[index], ranked[index])
             reply.windows.append(Window(start, end, ranked[index], labels))
     return replies
@@ -221,7 +236,7 @@ def _encode(model, batch) -> Tensor:
     parts = []
     for prompt, clip, (question, *_) in zip(prompts, clips, batch):
         if clip is None:
-            features = encode_recording(model, question.path)
+            features = encode_recording(model, question.path, name=question.name)
             parts.append(model.encode_embeddings(features, prompt))
         else:
             parts.append(model.encode_batch(clip[None], torch.ones(1), prompt))

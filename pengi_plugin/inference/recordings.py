@@ -21,7 +21,7 @@ from pengi_plugin.data.audio import (
 )
 from pengi_plugin.data.shards import is_member
 from pengi_plugin.inference.precision import check_cpu
-from pengi_plugin.lobes.int8 import to_int8
+from pengi_plugin.lobes.int8 import is_int8, to_int8
 from pengi_plugin.lobes.packed import pack_linears
 from pengi_plugin.precision import choose_precision
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, open_folder
@@ -120,7 +120,7 @@ class RecordingModel(Pretrained):
         Arguments
         ---------
         source : str, Path or FetchSource
-            Folder or hub name.
+            Folder or hub name; ``hub:owner/name`` is the hub's whatever lies here.
         hparams_file : str
             Name of the YAML in it.
         overrides : dict or str
@@ -186,6 +186,11 @@ class RecordingModel(Pretrained):
         self.device = str(next(self.mods.parameters()).device)
         self.device_type = self.device.split(":")[0]
         return self
+
+    @property
+    def is_int8(self) -> bool:
+        """Whether weights are in int8, rounded at loading or in the folder."""
+        return is_int8(self.mods)
 
     @property
     def inference_ctx(self):

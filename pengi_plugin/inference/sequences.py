@@ -86,13 +86,19 @@ def prefixes(model, heard: list[Tensor], index: Tensor, prompts) -> Tensor:
     return torch.cat(parts)
 
 
-def _count_windows(model, path) -> int:
-    with Recording(model.local_path(path), model.hparams.sample_rate) as recording:
+def _open(model, path, name: str | None = None) -> Recording:
+    return Recording(model.local_path(path), model.hparams.sample_rate, name)
+
+
+def _count_windows(model, path, name: str | None = None) -> int:
+    with _open(model, path, name) as recording:
         return -(-recording.n_sample // model.n_sample)
 
 
 @torch.inference_mode()
-def encode_recording(model, path, batch_size: int = 8) -> Tensor:
+def encode_recording(
+    model, path, batch_size: int = 8, name: str | None = None
+) -> Tensor:
     """Return the features of a whole recording, in order of time.
 
     Windows of ``clip_seconds`` are encoded one behind the other. The last one is
@@ -106,6 +112,8 @@ def encode_recording(model, path, batch_size: int = 8) -> Tensor:
         Audio file.
     batch_size : int
         Number of windows that are encoded at a time.
+    name : str
+        What messages call the file; by default its path.
 
     Returns
     -------
@@ -123,15 +131,15 @@ def encode_recording(model, path, batch_size: int = 8) -> Tensor:
             "window='whole' needs a model whose audio mapper reads a sequence, such as "
             "hparams/model/mini_sequence.yaml; give window='first' or 'all'."
         )
-    n_window = _count_windows(model, path)
+    n_window = _count_windows(model, path, name)
     if n_window > model.max_windows:
         raise ValueError(
-            f"{path} has {n_window} windows of {model.hparams.clip_seconds} s; the "
-            f"model reads {model.max_windows} at once. Give window='all' for an answer "
-            "per window, or cut the recording."
+            f"{name or path} has {n_window} windows of {model.hparams.clip_seconds} s; "
+            f"the model reads {model.max_windows} at once. Give window='all' for an "
+            "answer per window, or cut the recording."
         )
     parts, n = [], model.n_sample
-    with Recording(model.local_path(path), model.hparams.sample_rate) as recording:
+    with _open(model, path, name) as recording:
         starts = range(0, recording.n_sample, n)
         for first in range(0, len(starts), batch_size):
             wavs = [

@@ -5,7 +5,8 @@ The weights of linear layers, convolutions and embeddings become whole numbers f
 row of their input gets a scale of its own, so that an answer does not depend on what
 else is in the batch, and 7 bits, so that machines with and without VNNI instructions
 compute the same sums (8 bits overflow without them). Convolutions and embeddings
-compute in float32.
+compute in float32. Scales, biases and norms are rounded to what float16 holds, so that
+a file may hold them so (``storage.parts``).
 
 PyTorch's ``quantize_dynamic`` gives a whole batch one scale and is to be removed;
 torchao's int8 layers take several times as long without ``torch.compile``.
@@ -21,6 +22,9 @@ from pengi_plugin.lobes.packed import PackedLinear
 #: Largest weight, and largest input, as whole numbers.
 MAX_WEIGHT, MAX_INPUT = 127, 63
 
+#: Largest relative error of float16 between its least and largest usual numbers.
+HALF_STEP, LEAST_HALF, LARGEST_HALF = 2**-11, 2**-14, 65504
+
 
 def rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Round a weight [out, ...] to whole numbers, a scale for each output.
@@ -30,7 +34,7 @@ def rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
     whole : torch.Tensor
         int8 [out, ...]
     scale : torch.Tensor
-        float32 [out]
+        float32 [out], of values that float16 holds, where it has such numbers.
 
     Example
     -------
@@ -41,11 +45,28 @@ def rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
     """
     weight = weight.detach().float()
     largest = weight.abs().flatten(1).amax(1)
-    scale = (largest / MAX_WEIGHT).clamp(min=torch.finfo(torch.float32).tiny)
+    scale = largest / MAX_WEIGHT
+    scale = scale.where(scale >= torch.finfo(torch.float32).tiny, 1.0)  # of no weight
+    is_usual = (scale >= LEAST_HALF) & (scale <= LARGEST_HALF)
+    scale = scale.half().float().where(is_usual, scale)
     packed = torch.quantize_per_channel(
         weight, scale, torch.zeros(len(scale)), axis=0, dtype=torch.qint8
     )
     return packed.int_repr().clamp(min=-MAX_WEIGHT), scale
+
+
+def shortened(value: Tensor) -> Tensor:
+    """Round float32 to what float16 holds, unless it is too large or small for that.
+
+    Example
+    -------
+    >>> shortened(torch.tensor([1 / 3, 0.0])), shortened(torch.tensor([1e6, 1 / 3]))
+    (tensor([0.3333, 0.0000]), tensor([1.0000e+06, 3.3333e-01]))
+    """
+    short = value.half().float()
+    largest = value.abs().max() if value.numel() else 0
+    is_close = ((short - value).abs() <= HALF_STEP * largest).all()
+    return short if is_close else value
 
 
 class Int8Weight(nn.Module):
@@ -204,7 +225,8 @@ def to_int8(module: nn.Module) -> nn.Module:
 
     Linear layers, GPT-2's ``Conv1D``, convolutions and embeddings; tied weights stay
     tied. Subclasses stay as they are: they may do more, or their parent may read their
-    weights, as ``MultiheadAttention`` does. So do norms and single parameters.
+    weights, as ``MultiheadAttention`` does. So do norms and single parameters, of
+    which ``shortened`` values are kept.
 
     Arguments
     ---------
@@ -230,6 +252,10 @@ def to_int8(module: nn.Module) -> nn.Module:
             small = small_layer(child, known)
             if small is not child:
                 setattr(parent, name, small)
+    with torch.no_grad():
+        for name, value in module.state_dict().items():
+            if value.dtype == torch.float32 and not name.endswith("weight_scale"):
+                value.copy_(shortened(value))
     return module
 
 

@@ -53,8 +53,8 @@ def find_folder(source: str | os.PathLike | FetchSource) -> FetchSource:
     Arguments
     ---------
     source : str, Path or FetchSource
-        A folder, or a hub repository ``owner/name``; a FetchSource is returned as it
-        is.
+        A folder, or a hub repository ``owner/name``, which ``hub:owner/name`` always
+        is; a FetchSource is returned as it is.
 
     Raises
     ------

@@ -15,8 +15,9 @@ from pengi_plugin.storage.parts import save_part
 NOTE = """
 ## Precision
 
-The weights of linear layers, convolutions and embeddings are int8, with a float32 scale
-per output channel; for answering on CPUs. Training needs the folder in float32.
+The weights of linear layers, convolutions and embeddings are int8, with a scale per
+output channel; all else is float16. For answering on CPUs; training needs the folder in
+float32.
 """
 
 
@@ -37,7 +38,8 @@ def write_int8(folder: Path, trust: bool = False) -> None:
         if isinstance(part, nn.Module)
     }
     for name, part in parts.items():
-        save_part(to_int8(part), folder / pretrainer.files[name])
+        path = folder / pretrainer.files[name]
+        save_part(to_int8(part), path, is_short=True)
     path = folder / HPARAMS_FILE
     tree = YAML().load(path)
     tree["pretrainer"]["int8"] = list(parts)

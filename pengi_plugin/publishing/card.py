@@ -1,9 +1,14 @@
-"""A model's card and scores in, the card that is published out: SpeechBrain's form."""
+"""A model's card and scores in, the card that is published out: SpeechBrain's form.
+
+A section that an earlier push has written is written anew, as it may be of other
+weights or another licence; one that a person has written is kept, and said to be.
+"""
 
 import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from huggingface_hub import EvalResult, ModelCard
 
@@ -21,11 +26,31 @@ SCORED = (
 )
 NOT_SCORED = "This model has not been scored."
 
-#: The section of scores that an earlier push has written: it may be of other weights.
-EARLIER_SCORES = re.compile(
-    rf"\n## Scores\n\n(?:{re.escape(SCORED)}|{re.escape(NOT_SCORED)}).*?(?=\n## |\Z)",
-    re.DOTALL,
+#: What ``data_section`` begins with, where data are known and where they are not.
+KNOWN_DATA = (
+    "What the training started from, and its frozen parts, had data of their own."
 )
+UNKNOWN_DATA = "Not known to the program that wrote this card."
+
+#: What follows the licence.
+LICENCES = "The licences of the training data are above."
+
+#: Sections that an earlier push has written, as it has written them.
+EARLIER = [
+    re.compile(rf"\n## {form}\s*(?=\n## |\Z)", re.DOTALL)
+    for form in (
+        rf"Scores\n\n(?:{re.escape(SCORED)}|{re.escape(NOT_SCORED)}).*?",
+        rf"Training data\n\n{re.escape(KNOWN_DATA)}\n\n(?:\|[^\n]*\n)+",
+        rf"Training data\n\n{re.escape(UNKNOWN_DATA)}",
+        rf"Licence\n\n\S+\. {re.escape(LICENCES)}",
+    )
+]
+
+#: Section -> what else a person may call it.
+ALSO = {"Licence": "License", "Training data": "Data", "Citing": "Citation"}
+
+#: Which model a card's snippets load.
+LOADED = re.compile(r"(?<=from_hparams\(source=\")[\w.-]+/[\w.-]+(?=\")")
 
 #: SpeechBrain's cards end so.
 CITATION = """\
@@ -71,11 +96,18 @@ class Facts:
     lines: Sequence[dict] = field(default_factory=tuple)
 
 
-def publishable_card(card: ModelCard, facts: Facts) -> str:
+class Published(NamedTuple):
+    """A card to publish: its text, and what whoever publishes it should know."""
+
+    text: str
+    remarks: list[str]
+
+
+def publishable_card(card: ModelCard, facts: Facts) -> Published:
     """Complete the card of a model's folder.
 
-    What stands there stays, but for the scores that an earlier push has written: they
-    may be of other weights. A section that it has already is not added.
+    What a person has written stays. The sections that an earlier push has written, and
+    the model that its snippets load, are those of this one.
 
     Arguments
     ---------
@@ -86,10 +118,12 @@ def publishable_card(card: ModelCard, facts: Facts) -> str:
 
     Returns
     -------
-    text : str
-        Of the README.md to publish.
+    card : Published
+        README.md, and which sections are not from here.
     """
-    data = card.data
+    data, remarks = card.data, []
+    if data.license not in (None, facts.license):
+        remarks.append(f"its licence was {data.license}, and is now {facts.license}.")
     data.library_name = "speechbrain"
     data.license = facts.license
     data.language = list(facts.languages)
@@ -101,20 +135,29 @@ def publishable_card(card: ModelCard, facts: Facts) -> str:
         data.model_name = facts.repository.split("/")[1]
         task = data.pipeline_tag or "audio-text-to-text"
         data.eval_results = [result_of(line, task) for line in facts.lines]
-    body = EARLIER_SCORES.sub("", TO_BE_WRITTEN.sub("", card.text))
+    body = TO_BE_WRITTEN.sub("", card.text)
+    for earlier in EARLIER:
+        body = earlier.sub("", body)
     body = body.replace(ANY_SOURCE, facts.repository)
+    for other in sorted({*LOADED.findall(body)} - {facts.repository}):
+        remarks.append(f"its snippet loaded {other}, and now loads {facts.repository}.")
+    body = LOADED.sub(facts.repository, body)
     sections = {
         "Scores": scores_section(facts.lines),
         "Training data": data_section(facts.datasets),
-        "Licence": f"{facts.license}. The licences of the training data are above.",
+        "Licence": f"{facts.license}. {LICENCES}",
         "Limitations": "Answers may be wrong; scores on other recordings than those "
         "above are not known.",
         "Citing": CITATION,
     }
     for title, text in sections.items():
-        if not re.search(rf"^#+ {title}\s*$", body, re.MULTILINE):
+        names = f"{title}|{ALSO[title]}" if title in ALSO else title
+        own = re.search(rf"^#+ ({names})\s*$", body, re.MULTILINE | re.IGNORECASE)
+        if own and f"## {title}\n\n{text}" not in body:
+            remarks.append(f"its section {own[1]} is kept as it stands; check it.")
+        elif not own:
             body = f"{body.rstrip()}\n\n## {title}\n\n{text}\n"
-    return f"---\n{data.to_yaml()}\n---\n{body}"
+    return Published(f"---\n{data.to_yaml()}\n---\n{body}", remarks)
 
 
 def metric_of(line: dict) -> str:
@@ -152,10 +195,7 @@ def scores_section(lines: Sequence[dict]) -> str:
 def data_section(datasets: Sequence[str]) -> str:
     """Return what a card says of training data, with licences of corpora known here."""
     if not datasets:
-        return "Not known to the program that wrote this card."
-    head = (
-        "What the training started from, and its frozen parts, had data of their own."
-    )
+        return UNKNOWN_DATA
     rows = ["| corpus | licence | from |", "|---|---|---|"]
     for name in datasets:
         corpus = corpus_of(name)
@@ -163,7 +203,7 @@ def data_section(datasets: Sequence[str]) -> str:
             (corpus.title, corpus.licence, corpus.home) if corpus else (name, "", "")
         )
         rows.append(f"| {' | '.join(known)} |")
-    return "\n".join([head, "", *rows])
+    return "\n".join([KNOWN_DATA, "", *rows])
 
 
 def corpus_of(name: str):

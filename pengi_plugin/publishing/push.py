@@ -12,7 +12,12 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from pengi_plugin.inference import AudioLanguageModel, AudioTextModel
 from pengi_plugin.pretrained.card import CARD_FILE
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, open_folder
-from pengi_plugin.pretrained.trust import check_text, read_text
+from pengi_plugin.pretrained.trust import (
+    UntrustedError,
+    check_inside,
+    check_text,
+    read_text,
+)
 
 
 def files_to_push(folder: str | os.PathLike) -> dict[str, Path]:
@@ -35,7 +40,7 @@ def files_to_push(folder: str | os.PathLike) -> dict[str, Path]:
         If it is no folder, or lacks a file.
     ValueError
         If others could not load it: it needs trust, includes files, or its weights do
-        not fit; or if it is the folder of a run.
+        not fit; if it is the folder of a run; or if its card is a link to elsewhere.
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
@@ -44,6 +49,14 @@ def files_to_push(folder: str | os.PathLike) -> dict[str, Path]:
         raise ValueError(
             f"{folder} is the folder of a training; its model is in {folder / 'model'}."
         )
+    try:
+        check_inside(folder / CARD_FILE, folder, CARD_FILE)
+    except UntrustedError as error:
+        target = (folder / CARD_FILE).resolve()
+        raise ValueError(
+            f"{folder / CARD_FILE} is a link to {target}: what lies outside the folder "
+            "is not published. Put a copy of it into the folder."
+        ) from error
     path = folder / HPARAMS_FILE
     if path.is_file():  # that of a hub may include nothing
         check_text(read_text(path), path, folder=None)

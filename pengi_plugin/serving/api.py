@@ -4,7 +4,7 @@ import contextlib
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from queue import Empty
 from typing import Annotated, Any
@@ -19,6 +19,7 @@ from pengi_plugin.inference.questions import (
     Reply,
     TooLongError,
     answer_questions,
+    reason_for,
 )
 from pengi_plugin.serving.limits import Limits
 from pengi_plugin.serving.requests import Asked, read_request
@@ -65,8 +66,8 @@ class PengiAPI(litserve.LitAPI):
     ---------
     load : callable
         () -> AudioLanguageModel. It is pickled.
-    fingerprint : str
-        Of the model; a part of every answer.
+    about : dict
+        Which model answers, and in which precision; a part of every answer.
     limits : Limits
         Of a request.
     batch_size : int
@@ -78,13 +79,13 @@ class PengiAPI(litserve.LitAPI):
     def __init__(
         self,
         load: Callable,
-        fingerprint: str,
+        about: Mapping[str, Any],
         limits: Limits,
         batch_size: int = 8,
         batch_wait: float = 0.01,
     ):
         super().__init__(batch_size, batch_wait, loop=WaitingLoop())
-        self.load, self.fingerprint, self.limits = load, fingerprint, limits
+        self.load, self.about, self.limits = load, dict(about), limits
         self.model = None
 
     def setup(self, device: str) -> None:
@@ -129,9 +130,9 @@ class PengiAPI(litserve.LitAPI):
     ) -> tuple[int, dict[str, Any]]:
         """Return the status and the JSON object of a reply or an error."""
         if isinstance(reply, TooLongError):
-            return 413, {"detail": str(reply)}
+            return 413, {"detail": reason_for(question, reply)}
         if isinstance(reply, ValueError):
-            return 422, {"detail": str(reply)}
+            return 422, {"detail": reason_for(question, reply)}
         if isinstance(reply, Exception):
             logger.error("A request was not answered.", exc_info=reply)
             return 500, {"detail": OUR_FAULT}
@@ -142,7 +143,7 @@ class PengiAPI(litserve.LitAPI):
             "prompt": question.prompt,
             "seconds": reply.seconds,
             "windows": windows,
-            "model": self.fingerprint,
+            **self.about,
         }
 
     def encode_response(self, output: tuple[int, dict[str, Any]]) -> JSONResponse:

@@ -1,18 +1,24 @@
 """A model's folder, or its name on the hub, in; what tells it from others out."""
 
 import hashlib
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
-from pengi_plugin.storage.locate import download, locate
+from speechbrain.utils.fetching import FetchFrom, FetchSource
+
+from pengi_plugin.storage.locate import HUB, download, locate
 
 
-def fingerprint(model: str, without: Sequence[str] = ()) -> str:
+def fingerprint(
+    model: str | os.PathLike | FetchSource, without: Sequence[str] = ()
+) -> str:
     """Return what tells one model from another.
 
     Arguments
     ---------
-    model : str
-        A folder, or the name of a hub repository.
+    model : str, Path or FetchSource
+        A folder, or the name of a hub repository; a FetchSource says which.
     without : list of str
         Files of the folder that do not count, such as its card.
 
@@ -27,6 +33,9 @@ def fingerprint(model: str, without: Sequence[str] = ()) -> str:
     FileNotFoundError
         If it is a path and nothing is there; see ``storage.locate``.
     """
+    if isinstance(model, FetchSource):
+        kind, name = model
+        model = Path(name) if kind == FetchFrom.LOCAL else f"{HUB}{name}"
     location = locate(model, "owner/name")
     if location.path is None:
         # The cache keeps a repository's files in a folder that its commit names.

@@ -14,6 +14,9 @@ import huggingface_hub
 
 logger = logging.getLogger(__name__)
 
+#: What a name begins with that is one of the hub whatever lies on this machine.
+HUB = "hub:"
+
 _WORD = r"\w[\w.-]*"
 
 #: How something remote may be named -> the pattern of such names, and what they are.
@@ -63,7 +66,8 @@ class Location:
 def locate(name: str | os.PathLike, *remote_forms: str) -> Location:
     """Tell whether a name is a path, or something on the hub or the web.
 
-    A name is a path if the path exists, if its first part exists (``models/gone``
+    ``hub:owner/name`` is a repository, also where there is such a folder. Another
+    name is a path if the path exists, if its first part exists (``models/gone``
     where there is a folder ``models``), if it is a ``Path`` object, or if it has none
     of the remote forms that may be meant. A path that does not exist is an error: it
     is not looked for on the hub.
@@ -83,10 +87,14 @@ def locate(name: str | os.PathLike, *remote_forms: str) -> Location:
     ------
     FileNotFoundError
         If the name is a path and nothing is there.
+    ValueError
+        If ``hub:`` is not followed by ``owner/name``.
 
     Example
     -------
     >>> locate("openai/clip-vit-base-patch16", "owner/name").repository
+    'openai/clip-vit-base-patch16'
+    >>> locate("hub:openai/clip-vit-base-patch16", "owner/name").repository
     'openai/clip-vit-base-patch16'
     >>> locate("./openai/clip-vit-base-patch16", "owner/name")
     Traceback (most recent call last):
@@ -94,6 +102,11 @@ def locate(name: str | os.PathLike, *remote_forms: str) -> Location:
     FileNotFoundError: There is no file or folder ./openai/clip-vit-base-patch16 ...
     """
     text = str(name)
+    if isinstance(name, str) and name.startswith(HUB) and "owner/name" in remote_forms:
+        repository = name.removeprefix(HUB)
+        if not re.fullmatch(REMOTE_FORMS["owner/name"][0], repository):
+            raise ValueError(f"Give {HUB}owner/name; got {name!r}.")
+        return _on_the_hub(Location(repository=repository))
     path = Path(text).expanduser()
     if text and path.exists():
         return Location(path=path)

@@ -7,14 +7,17 @@ hook for every part instead.
 
 import os
 
-from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
-from torch import nn
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, load_model, save_file, save_model
+from torch import Tensor, nn
 
 from pengi_plugin.storage.atomic import new_file
 
 
-def save_part(module: nn.Module, path: str | os.PathLike) -> None:
+def save_part(
+    module: nn.Module, path: str | os.PathLike, is_short: bool = False
+) -> None:
     """Write a module's weights to a safetensors file, tied weights once.
 
     Arguments
@@ -23,6 +26,9 @@ def save_part(module: nn.Module, path: str | os.PathLike) -> None:
         The part.
     path : str
         The file; what was there stays whole until the new one is complete.
+    is_short : bool
+        Whether weights in float32 of which float16 holds every value are written in
+        it: half the bytes, and nothing is lost.
 
     Example
     -------
@@ -31,6 +37,25 @@ def save_part(module: nn.Module, path: str | os.PathLike) -> None:
     """
     with new_file(path) as unfinished:
         save_model(module, str(unfinished))
+        if is_short:
+            with safe_open(unfinished, "pt") as file:
+                tied = file.metadata()
+            found = load_file(unfinished)
+            save_file(
+                {k: shortest(value) for k, value in found.items()}, unfinished, tied
+            )
+
+
+def shortest(value: Tensor) -> Tensor:
+    """Return a tensor in float16 if that holds each of its values exactly.
+
+    Example
+    -------
+    >>> [shortest(torch.tensor([x, 1.0])).dtype for x in (0.5, 1e6, 0.1)]
+    [torch.float16, torch.float32, torch.float32]
+    """
+    short = value.half() if value.dtype == torch.float32 else value
+    return short if torch.equal(short.to(value.dtype), value) else value
 
 
 def load_part(module: nn.Module, path: str | os.PathLike) -> None:

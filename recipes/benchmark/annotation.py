@@ -90,11 +90,12 @@ def loop(args, paths: list[str], log: str) -> None:
     """Answer about one recording after the other."""
     import torch
 
+    from pengi_plugin.commands.model import find_model
     from pengi_plugin.inference import AudioLanguageModel
 
     torch.set_num_threads(args.threads)
     options = {"device": "cpu"}
-    model = AudioLanguageModel.from_hparams(args.model, run_opts=options)
+    model = AudioLanguageModel.from_hparams(find_model(args.model), run_opts=options)
     for number, path in enumerate(paths, 1):
         model.generate_file(path, PROMPT)
         if number % args.part_size == 0:
@@ -106,9 +107,10 @@ def annotate(args, paths: list[str], log: str, n_worker: int) -> None:
     from pengi_plugin.annotation.answerer import Answerer, PartWriter
     from pengi_plugin.annotation.output import Output
     from pengi_plugin.annotation.run import complete
+    from pengi_plugin.commands.model import find_model
 
     output = Output(log + ".out", tuple(paths), part_size=args.part_size)
-    answerer = Answerer(args.model, (PROMPT,), run_opts={"device": "cpu"})
+    answerer = Answerer(find_model(args.model), (PROMPT,), run_opts={"device": "cpu"})
     work = Timed(PartWriter(output, answerer), log, max(1, args.threads // n_worker))
     complete(output, {}, work, n_worker)
 
@@ -196,7 +198,7 @@ def measure_peak(args, folder: Path) -> None:
 def parse() -> argparse.Namespace:
     """Return the command line's settings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="folder of a model")
+    parser.add_argument("model", help="folder, or hub:owner/name")
     parser.add_argument("folder", help="for generated recordings")
     parser.add_argument("--only", choices=("speed", "peaks"))
     parser.add_argument("--recordings", type=int, default=320, help="to time")

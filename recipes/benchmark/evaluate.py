@@ -22,7 +22,7 @@ from hyperpyyaml import load_hyperpyyaml
 from ruamel.yaml import YAML
 from speechbrain.utils.distributed import if_main_process, infer_device, run_on_main
 
-from pengi_plugin.commands.model import add_trust
+from pengi_plugin.commands.model import add_trust, find_model
 from pengi_plugin.data.manifest import check_options, manifests_of, read_manifests
 from pengi_plugin.inference import AudioLanguageModel
 from pengi_plugin.pretrained.card import CARD_FILE
@@ -113,9 +113,7 @@ def prepare_set(entry: dict) -> list[str]:
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """Divide what this script reads from what SpeechBrain reads."""
     parser = argparse.ArgumentParser(description=__doc__, add_help=False)
-    parser.add_argument(
-        "--model", required=True, help="folder, or owner/name on the hub"
-    )
+    parser.add_argument("--model", required=True, help="folder, or hub:owner/name")
     parser.add_argument("--tasks", nargs="+", default=["all"], help="sets, or 'all'")
     add_trust(parser)
     return parser.parse_known_args(arguments)
@@ -131,6 +129,40 @@ def choose(names: list[str], sets: dict) -> list[str]:
     return list(sets) if "all" in names else names
 
 
+def own_templates(hparams: dict) -> dict:
+    """Return the templates of all tasks, with those of the YAML."""
+    own = [hparams.get(key) or {} for key in ("tasks", "templates")]
+    return extend({**own[0], **own[1]})
+
+
+def open_session(
+    name: str, hparams: dict, known_as: str, precision: str, model=None
+) -> Session:
+    """Return the session of a set: where the answers of a model are kept.
+
+    Arguments
+    ---------
+    name : str
+        Of the set.
+    hparams : dict
+        The benchmark's.
+    known_as : str
+        The model's fingerprint.
+    precision : str
+        In which it answers.
+    model : AudioLanguageModel
+        None, to read what it has answered.
+    """
+    settings = {} if precision == "fp32" else {"precision": precision}
+    return Session(
+        model,
+        Path(hparams["output_folder"]) / known_as.replace("/", "--") / name,
+        settings={"model": known_as, **settings},
+        search=hparams["search"],
+        batch_size=hparams["batch_size"],
+    )
+
+
 def main(arguments: list[str]) -> list[dict]:
     """Evaluate; return the lines of the table."""
     options, rest = parse(arguments)
@@ -138,10 +170,10 @@ def main(arguments: list[str]) -> list[dict]:
     join_processes(run_opts)
     hparams = load_hyperpyyaml(read_benchmark(hparams_file), overrides)
     names = choose(options.tasks, hparams["sets"])
-    own = [hparams.get(key) or {} for key in ("tasks", "templates")]
-    templates = extend({**own[0], **own[1]})
+    templates = own_templates(hparams)
+    source = find_model(options.model)
     model = AudioLanguageModel.from_hparams(
-        source=options.model,
+        source=source,
         trust=options.trust,
         run_opts={
             "device": run_opts["device"] or infer_device(),
@@ -149,21 +181,15 @@ def main(arguments: list[str]) -> list[dict]:
         },
     )
     precision = model.precision
-    known_as = fingerprint(options.model)
+    known_as = fingerprint(source)
     settings = {} if precision == "fp32" else {"precision": precision}
     search = hparams["search"]
     shown = ", ".join(f"{key}={value}" for key, value in (search | settings).items())
-    of_model = fingerprint(options.model, without=[CARD_FILE])
+    of_model = fingerprint(source, without=[CARD_FILE])
     folder = Path(hparams["output_folder"]) / known_as.replace("/", "--")
     lines = []
     for name in names:
-        session = Session(
-            model,
-            folder / name,
-            settings={"model": known_as, **settings},
-            search=search,
-            batch_size=hparams["batch_size"],
-        )
+        session = open_session(name, hparams, known_as, precision, model)
         found = evaluate_set(name, hparams["sets"][name], session, templates)
         columns = {"settings": shown, "model": of_model}
         lines += [{**line, **columns} for line in found]

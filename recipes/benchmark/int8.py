@@ -2,26 +2,38 @@
 """Size and speed of int8 weights on CPU, against float32.
 
     python recipes/benchmark/int8.py [--batch_size 8] [--threads 1]
+    python recipes/benchmark/int8.py --model FOLDER    # its sizes alone
 
-The paper's model with random weights of full size. Both searches answer in turn, with
-packed layers in float32 (``pack_linears``) and with int8 layers (``to_int8``), each
-turn timed in CPU seconds, which other work on the machine hardly disturbs at one
-thread; a step is the time of the search less that of reading the prefix, per token.
+The paper's model with random weights of full size. Sizes are those of all files of a
+folder: with ``--model`` also tokenizers, YAML and card, the same in every precision.
+Both searches answer in turn, with packed layers in float32 (``pack_linears``) and with
+int8 layers (``to_int8``), each turn timed in CPU seconds, which other work on the
+machine hardly disturbs at one thread; a step is the time of the search less that of
+reading the prefix, per token.
 """
 
 import argparse
 import copy
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from speechbrain.utils.fetching import FetchFrom
 from torch import nn
 from training_step import build
 
+from pengi_plugin.commands.model import add_trust, find_model
 from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
 from pengi_plugin.lobes.int8 import to_int8
 from pengi_plugin.lobes.packed import pack_linears
+from pengi_plugin.pretrained.int8 import write_int8
+from pengi_plugin.storage.parts import save_part
 
 EOS = 220  # as in inference_speed.py
 #: Sizes of the paper's model: 7 s at 44.1 kHz, and two prefixes of 40 embeddings.
@@ -29,22 +41,50 @@ N_SAMPLE = 308_700
 N_PREFIX = 80
 
 
-def n_byte(module: nn.Module, itemsize: int | None = None) -> int:
-    """Return the bytes of a model's weights, tied ones once.
+def write_parts(model: nn.Module, folder: Path, is_short: bool = False) -> None:
+    """Write a model's parts into a new folder, as those of ``pengi export``."""
+    folder.mkdir()
+    for name, part in model.named_children():
+        if part.state_dict():
+            save_part(part, folder / f"{name}.safetensors", is_short)
 
-    Arguments
-    ---------
-    module : torch.nn.Module
-        The model.
-    itemsize : int
-        Bytes of a floating-point number; as they are if None.
-    """
-    tensors = {value.data_ptr(): value for value in module.state_dict().values()}
-    return sum(
-        value.numel()
-        * (itemsize if itemsize and value.is_floating_point() else value.itemsize)
-        for value in tensors.values()
-    )
+
+def to_half(folder: Path) -> None:
+    """Let the parts in a folder hold float16."""
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, "pt") as file:
+            tied = file.metadata()
+        found = load_file(path)
+        found = {k: v.half() if v.is_floating_point() else v for k, v in found.items()}
+        save_file(found, path, tied)
+
+
+def print_sizes(plain: Path, small: Path) -> None:
+    """Print the bytes of all files of a folder in float32, float16 and int8."""
+    half = plain.parent / "float16"
+    shutil.copytree(plain, half)
+    to_half(half)
+    folders = {"float32": plain, "float16": half, "int8": small}
+    sizes = {
+        name: sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        for name, folder in folders.items()
+    }
+    print("| folder | MB | of float16 |\n|---|---|---|")
+    for name, size in sizes.items():
+        print(f"| {name} | {size / 1e6:.2f} | {size / sizes['float16']:.4f} |")
+
+
+def print_sizes_of(model: str, trust: bool) -> None:
+    """Print the sizes of a model's folder in float32 and of the same in int8."""
+    with tempfile.TemporaryDirectory() as folder:
+        plain, small = Path(folder) / "float32", Path(folder) / "int8"
+        kind, path = find_model(model)
+        if kind != FetchFrom.LOCAL:
+            raise ValueError(f"Give a folder, not a model of the hub; got {model}.")
+        shutil.copytree(path, plain)
+        shutil.copytree(path, small)
+        write_int8(small, trust)
+        print_sizes(plain, small)
 
 
 def seconds(work: Callable) -> float:
@@ -79,17 +119,22 @@ def main() -> None:
     parser.add_argument("--new_tokens", type=int, default=16)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--model", help="folder in float32, of which sizes are printed")
+    add_trust(parser)
     args = parser.parse_args()
+    if args.model:
+        print_sizes_of(args.model, args.trust)
+        return
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
     with torch.inference_mode():
         plain = build("cpu").eval()
         small = to_int8(copy.deepcopy(plain))
-        print("| weights | MB | of float16 |\n|---|---|---|")
-        half = n_byte(plain, 2)
-        sizes = {"float32": n_byte(plain), "float16": half, "int8": n_byte(small)}
-        for name, size in sizes.items():
-            print(f"| {name} | {size / 1e6:.1f} | {size / half:.3f} |")
+        with tempfile.TemporaryDirectory() as folder:
+            folders = Path(folder) / "float32", Path(folder) / "int8"
+            write_parts(plain, folders[0])
+            write_parts(small, folders[1], is_short=True)
+            print_sizes(*folders)
         variants = {"float32": works(pack_linears(plain), args)}
         variants["int8"] = works(small, args)
         times = {}

@@ -24,6 +24,7 @@ import torch
 from torch import nn
 from training_step import build
 
+from pengi_plugin.commands.model import find_model
 from pengi_plugin.conversion.onnx_export import graphs, write_graph
 from pengi_plugin.conversion.onnx_graphs import empty_past
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
@@ -105,7 +106,9 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     hparams = (
-        load_folder(args.model) if args.model else {**PAPER, "pengi": build("cpu")}
+        load_folder(find_model(args.model))
+        if args.model
+        else {**PAPER, "pengi": build("cpu")}
     )
     pengi = hparams["pengi"].eval()
     packed = pack_linears(copy.deepcopy(pengi))

@@ -30,6 +30,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 import soundfile
 
+from pengi_plugin.commands.model import find_model
 from pengi_plugin.inference import AudioLanguageModel
 
 PROMPTS = ("generate audio caption", "this is a sound of", "question: what is heard?")
@@ -61,7 +62,9 @@ class Outcome(NamedTuple):
 
 def make_jobs(model: str, n_request: int, folder: Path) -> list[Job]:
     """Return requests about sounds of several lengths, with the answers to them."""
-    loaded = AudioLanguageModel.from_hparams(source=model, run_opts={"device": "cpu"})
+    loaded = AudioLanguageModel.from_hparams(
+        source=find_model(model), run_opts={"device": "cpu"}
+    )
     paths = []
     for number, seconds in enumerate(LENGTHS):
         rng = np.random.default_rng(number)
@@ -164,7 +167,7 @@ class Server:
     Arguments
     ---------
     model : str
-        Folder of the model.
+        Folder, or ``hub:owner/name``.
     *options : str
         Of the command line.
     """
@@ -203,7 +206,7 @@ class Server:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure; return 1 if a request was lost or answered wrongly."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("model", help="folder of the model")
+    parser.add_argument("model", help="folder, or hub:owner/name")
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--requests", type=int, default=96)
     parser.add_argument("--batch-size", type=int, default=8)

@@ -1,6 +1,7 @@
 """The command with a model: killed and taken up again, refused, with workers."""
 
 import io
+import os
 import re
 import shutil
 import signal
@@ -94,6 +95,7 @@ def test_other_settings_and_weights_are_refused_and_named(
         (("--beam-size", 2), "search: {} then, {'beam_size': 2} now"),
         (("--windows", "first"), "windows: 'all' then, 'first' now"),
         (("--precision", "bf16"), "precision: 'fp32' then, 'bf16' now"),
+        (("--int8",), "int8: False then, True now"),
     ):
         assert main([*command, *map(str, options)]) == 2
         assert named in capsys.readouterr().err
@@ -170,20 +172,53 @@ def test_the_hub_is_asked_for_what_is_named_so_and_a_folder_may_be_trusted(
     assert main(words(model, *rest, "--trust")) == 0
 
 
-def test_recordings_that_were_not_there_are_answered_when_asked_again(
+def test_recordings_that_could_not_be_read_are_answered_when_asked_again(
     tiny_folder, archive, tmp_path, unbroken
 ):
     good = [str(path) for path in sorted(archive.glob("*.wav"))][:3]
     late, listing, out = (tmp_path / name for name in ("late.wav", "list.txt", "out"))
     listing.write_text("\n".join([*good, str(late)]))
+    late.write_bytes(bytes(os.path.getsize(good[0])))
+    os.utime(late, (1, 1))
     command = words(tiny_folder, listing, out)
     assert main(command) == 1
     assert [row["path"] for row in all_rows(out) if row["error"]] == [str(late)]
-    shutil.copy(archive / "00.wav", late)
+    shutil.copy(good[0], late)
+    os.utime(late, (1, 1))  # as if it had been read in the middle of a copy
     assert main(command) == 1
     assert main([*command, "--retry-errors"]) == 0
     answers = [row["answer"] for row in all_rows(out) if row["path"] == str(late)]
     assert answers == [row["answer"] for row in unbroken if row["path"] == good[0]]
+
+
+def test_recordings_that_have_changed_are_answered_again_and_that_is_told(
+    tiny_folder, archive, tmp_path, unbroken, caplog
+):
+    sources = sorted(archive.glob("*.wav"))[:3]
+    folder, out = tmp_path / "sounds", tmp_path / "out"
+    folder.mkdir()
+    for number, path in enumerate(sources):
+        shutil.copy(path, folder / f"{number}.wav")
+    command = words(tiny_folder, folder, out)
+    assert main(command) == 0
+    untouched = (out / "part-000000.jsonl").stat().st_mtime_ns
+
+    def answers():
+        return {
+            name: [row["answer"] for row in all_rows(out) if row["path"].endswith(name)]
+            for name in ("0.wav", "1.wav", "2.wav")
+        }
+
+    first = answers()
+    assert main(command) == 0
+    assert answers() == first
+    assert "have changed" not in caplog.text
+    shutil.copy(sources[0], folder / "2.wav")  # another recording of the same name
+    assert main(command) == 0
+    assert "Recordings of 1 parts have changed since they were answered" in caplog.text
+    assert answers() == first | {"2.wav": first["0.wav"]}
+    assert first["2.wav"] != first["0.wav"]
+    assert (out / "part-000000.jsonl").stat().st_mtime_ns == untouched
 
 
 def test_a_wrong_search_in_a_worker_is_told_and_a_list_comes_on_standard_input(

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pengi_plugin.annotation.output import Output, read_part
-from pengi_plugin.annotation.run import complete
+from pengi_plugin.annotation.run import complete, complete_by
 from pengi_plugin.storage.lock import only_writer
 from tests.annotation.counting import SlowWork, output_in, rows_of
 
@@ -79,7 +80,7 @@ def check_all(folder, form):
     output = output_in(folder, form)
     names = {output.path_of(part).name for part in range(output.n_part)}
     present = {path.name for path in folder.iterdir()}
-    assert present == names | {"settings.json", ".lock"}
+    assert present == names | {"settings.json", "recordings.json", ".lock"}
     rows = [row for name in sorted(names) for row in read_part(folder / name)]
     assert rows == list(rows_of(output.paths))
     return rows
@@ -209,6 +210,55 @@ def test_a_folder_that_a_living_process_writes_is_refused(tmp_path):
         pytest.raises(BlockingIOError, match=f"written by process {os.getpid()}"),
     ):
         complete(output_in(tmp_path), {}, no_work)
+
+
+def test_parts_whose_recordings_change_are_written_again_also_after_a_kill(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # the recordings are 37 names here
+    folder = tmp_path / "out"
+    output = output_in(folder)
+    complete(output, {}, SlowWork(output, 0.0))
+
+    def killed(number):
+        raise KeyboardInterrupt
+
+    (tmp_path / output.paths[7]).write_text("now it is there")
+    with pytest.raises(KeyboardInterrupt):
+        complete(output, {}, killed)
+    assert output.pending() == [2]
+    (tmp_path / output.paths[7]).write_text("and now it is another one")
+    (tmp_path / output.paths[0]).write_text("here too")
+    with pytest.raises(KeyboardInterrupt):
+        complete(output, {}, killed)
+    assert output.pending() == [0, 2]
+    complete(output, {}, SlowWork(output, 0.0))
+    complete(output, {}, no_work)
+    check_all(folder, "jsonl")
+
+
+def test_answers_of_an_engine_about_recordings_that_changed_are_refused(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    output = output_in(tmp_path / "out")
+    with pytest.raises(ValueError, match="stopped"):
+        complete_by(lambda pending: stop_within(output), output, {})
+    (tmp_path / output.paths[7]).write_text("now it is there")
+    with pytest.raises(
+        ValueError, match=r"Recordings of part 2 have changed since .*ray"
+    ):
+        complete_by(lambda pending: None, output, {})
+    shutil.rmtree(output.work_folder)
+    complete(output, {}, SlowWork(output, 0.0))
+    check_all(tmp_path / "out", "jsonl")
+
+
+def stop_within(output):
+    """Keep answers, as an engine does, and stop."""
+    output.work_folder.mkdir()
+    (output.work_folder / "answers.parquet").write_text("answers")
+    raise ValueError("stopped")
 
 
 def test_only_parts_with_errors_are_done_again_when_asked(tmp_path):

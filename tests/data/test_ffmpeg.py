@@ -13,6 +13,7 @@ import torch
 
 from pengi_plugin.data import ffmpeg
 from pengi_plugin.data.audio import Recording, read_clip, read_recording, read_windows
+from pengi_plugin.data.manifest import check_audio
 
 RATE = 22050
 
@@ -60,6 +61,29 @@ def test_a_lossless_format_has_the_samples_of_the_wav_file(wav, coded, new_rate)
     for (start, part), (other, same) in zip(windows, expected, strict=True):
         assert start == other
         assert torch.equal(part, same)
+
+
+@needs_ffmpeg
+def test_a_check_of_files_decodes_them_and_finds_what_is_cut_off(wav, coded):
+    assert check_audio(coded("lossless.m4a", "-c:a", "alac")) == (
+        pytest.approx(2.3, abs=1e-3),
+        "",
+    )
+    path = coded("whole.mka", "-c:a", "flac")
+    assert check_audio(path, 2.3)[1] == ""
+    assert "lasts 2.3" in check_audio(path, 4.0)[1]
+    cut = path.with_name("cut.m4a")
+    content = coded("sound.m4a", "-c:a", "aac", "-movflags", "faststart").read_bytes()
+    cut.write_bytes(content[: len(content) // 2])
+    seconds, reason = check_audio(cut)
+    assert seconds == 0.0
+    assert "cannot be decoded by ffmpeg" in reason
+
+
+def test_a_check_of_files_without_ffmpeg_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setattr(ffmpeg, "find_ffmpeg", lambda: None)
+    (tmp_path / "a.m4a").write_bytes(b"\0\0\0 ftypM4A " + bytes(64))
+    assert "needs ffmpeg to be decoded: install" in check_audio(tmp_path / "a.m4a")[1]
 
 
 @needs_ffmpeg

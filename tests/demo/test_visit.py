@@ -88,7 +88,7 @@ def test_texts_of_visitors_and_models_are_no_html():
         reply(question, answers, labels, n_window=2),
         show_labels(question, Reply(1.0, [Window(0.0, 1.0, answers, labels)])),
         show_error(ValueError(evil)),
-        show_error(RuntimeError(evil)),
+        show_error(ValueError(f"of {evil}"), question),
     ]
     assert all("&lt;script&gt;" in text and "<script" not in text for text in shown)
 
@@ -122,3 +122,17 @@ def test_bars_of_log_probabilities_are_shares_and_of_cosines_the_cosines():
 def test_a_fault_of_the_server_does_not_blame_the_visitor():
     assert "The model could not answer" in show_error(RuntimeError("out of memory"))
     assert "could not answer" not in show_error(ValueError("no audio"))
+
+
+def test_an_error_names_the_file_as_the_visitor_does_and_no_path():
+    question = Question("/srv/uploads/f00d/dog.wav", "what is it?", name="dog.wav")
+    wrong = ValueError("/srv/uploads/f00d/dog.wav has NaN at 1 s")
+    assert "dog.wav has NaN at 1 s" in show_error(wrong, question)
+    for error in (
+        *(wrong, FileNotFoundError("There is no file /srv/uploads/f00d/dog.wav.")),
+        PermissionError(13, "Permission denied", "/srv/models/lm.safetensors"),
+        RuntimeError("kernel of /srv/lib/python/torch.so failed"),
+    ):
+        assert "/srv" not in show_error(error, question)
+    relative = Question("a", "what is it?", name="dog.wav")
+    assert "a bad file" in show_error(ValueError("a bad file"), relative)

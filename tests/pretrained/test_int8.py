@@ -1,12 +1,14 @@
 """A folder with int8 weights is a model as any other, of a quarter of the bytes."""
 
 import copy
+import importlib
 import shutil
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file
 
 from pengi_plugin.__main__ import main
 from pengi_plugin.conversion.clap import load_clap
@@ -52,6 +54,13 @@ def test_a_folder_answers_as_the_model_that_was_rounded_when_it_was_loaded(
 def test_it_has_a_quarter_of_the_bytes_of_float32(small_folder, tiny_folder):
     assert n_byte(small_folder, "lm") < 0.35 * n_byte(tiny_folder, "lm")
     assert n_byte(small_folder) < 0.45 * n_byte(tiny_folder)  # of layers 16 wide
+
+
+def test_its_files_hold_bytes_of_int8_and_float16_alone(small_folder):
+    kinds = set()
+    for path in small_folder.glob("*.safetensors"):
+        kinds |= {value.dtype for value in load_file(path).values()}
+    assert kinds == {torch.int8, torch.float16}
 
 
 def test_its_weights_are_checked_as_strictly(small_folder, tiny_folder, tmp_path):
@@ -105,3 +114,25 @@ def test_the_command_line_rounds_weights(tiny_folder, tmp_path, capsys):
     assert is_int8(loaded[0].mods)
     answer = loaded[0].generate_file(tmp_path / "a.wav", PROMPTS[0])
     assert capsys.readouterr().out.split("\t")[1].strip() == " ".join(answer.split())
+
+
+def test_the_benchmark_counts_all_files_of_a_folder(
+    root, tiny_folder, small_folder, monkeypatch, capsys
+):
+    monkeypatch.syspath_prepend(root / "recipes" / "benchmark")
+    int8 = importlib.import_module("int8")
+    int8.print_sizes_of(str(tiny_folder), trust=False)
+    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()[2:]]
+    found = {
+        name.strip("| "): (float(size), float(share[:-2])) for name, size, share in rows
+    }
+    whole = {
+        name: sum(p.stat().st_size for p in folder.iterdir())
+        for name, folder in (("float32", tiny_folder), ("int8", small_folder))
+    }
+    for name, size in whole.items():
+        assert found[name][0] == pytest.approx(size / 1e6, abs=0.006)
+    n_float = sum(p.stat().st_size for p in tiny_folder.glob("*.safetensors"))
+    # Of float16, the files of weights have half the bytes, and the others all.
+    half = whole["float32"] - n_float / 2
+    assert found["int8"][1] == pytest.approx(whole["int8"] / half, abs=0.02)

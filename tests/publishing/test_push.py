@@ -160,13 +160,73 @@ def test_a_card_that_was_fetched_does_not_keep_its_scores():
     own = "# Pengi\n\n## Scores\n\nBy ear: good.\n"
     for text, kept in (("# Pengi\n", False), (own, True)):
         first = publishable_card(ModelCard(text), Facts("a/b", "mit", lines=[line]))
-        assert "0.75" in first
-        card = ModelCard(publishable_card(ModelCard(first), Facts("a/c", "mit")))
+        assert "0.75" in first.text
+        again = publishable_card(ModelCard(first.text), Facts("a/c", "mit"))
+        card = ModelCard(again.text)
+        assert any("section Scores" in line for line in again.remarks) == kept
         assert card.data.eval_results is None
         assert card.data.metrics is None
         assert "0.75" not in card.content
         assert ("By ear: good." in card.text) == kept
         assert card.text.count("## Scores") == card.text.count("## Citing") == 1
+
+
+def test_a_card_that_was_pushed_before_is_of_this_push():
+    facts = Facts("a/b", "mit", datasets=["general_midi", "my_clips"])
+    snippet = '# Pengi\n\n```python\nx.from_hparams(source="FOLDER_OR_HUB_NAME")\n```\n'
+    first = publishable_card(ModelCard(snippet), facts)
+    assert first.remarks == []
+    for datasets, said, not_said in (
+        (["clotho"], "| Clotho", "my_clips"),
+        ([], "Not known to the program", "General MIDI"),
+    ):
+        facts = Facts("a/c", "cc-by-4.0", datasets=datasets)
+        again = publishable_card(ModelCard(first.text), facts)
+        body = ModelCard(again.text).text
+        assert said in body
+        assert not_said not in body
+        assert "cc-by-4.0. The licences" in body
+        assert "mit." not in body
+        assert 'source="a/c"' in body
+        assert again.remarks == [
+            "its licence was mit, and is now cc-by-4.0.",
+            "its snippet loaded a/b, and now loads a/c.",
+        ]
+        for title in ("Scores", "Training data", "Licence", "Limitations", "Citing"):
+            assert body.count(f"## {title}\n") == 1
+        last = publishable_card(ModelCard(again.text), facts)
+        assert last.text == again.text
+
+
+@pytest.mark.parametrize("title", ["Licence", "License", "Training data", "Citation"])
+def test_what_a_person_has_written_is_kept_and_told(title, push, run_folder):
+    folder = run_folder / "model"
+    with open(folder / CARD_FILE, "a") as file:
+        file.write(f"\n## {title}\n\nAsk the choir.\n")
+    status, out, err = push(folder, NAME, "--datasets", "general_midi")
+    assert status == 0, err
+    assert f"README.md: its section {title} is kept as it stands; check it." in out
+    assert out.count("is kept as it stands") == 1
+    text = re.search(r"\nREADME\.md:\n\n(.*)\nNothing was", out, re.DOTALL)[1]
+    assert "Ask the choir." in text
+    titles = re.findall(r"## (.*)", text)
+    assert len(titles) == len(set(titles)) == 5  # no other section of that meaning
+
+
+def test_a_card_that_is_a_link_out_of_the_folder_is_refused(hub, push, run_folder):
+    folder = run_folder / "model"
+    (run_folder / "private.md").write_text((folder / CARD_FILE).read_text() + "mine")
+    (folder / CARD_FILE).unlink()
+    (folder / CARD_FILE).symlink_to("../private.md")
+    status, out, err = push(folder, "someone/linked", "--yes")
+    assert status == 2
+    assert "README.md is a link to" in err
+    assert "mine" not in out
+    assert "someone/linked" not in hub.repositories
+    (folder / CARD_FILE).unlink()
+    (folder / "card.md").write_text((run_folder / "private.md").read_text())
+    (folder / CARD_FILE).symlink_to("card.md")  # inside
+    assert push(folder, "someone/linked", "--yes")[0] == 0
 
 
 def test_private_is_private_or_refused(hub, push, tiny_folder, tmp_path):

@@ -1,5 +1,7 @@
 """CLAP on tones: resumed, over two processes, as a start for Pengi, and compared."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -127,3 +129,23 @@ def test_one_command_compares_a_pengi_and_a_clap(
     assert {line["set"] for line in unable} == {"questions"}
     assert all("CLAP cannot" in line["note"] for line in unable)
     assert (tmp_path / "table.md").is_file()
+
+
+def test_a_clap_with_a_class_of_its_own_is_compared_where_it_is_trusted(
+    root, trained, finished, tones, tmp_path
+):
+    folder = tmp_path / "model"
+    shutil.copytree(trained[0] / "model", folder)
+    with open(folder / "hyperparams.yaml", "a") as file:
+        file.write("own: !new:collections.OrderedDict\n")
+    main = recipe_main(root, "comparison", "clap.py")
+    words = [
+        str(root / "hparams" / "comparison_clap.yaml"),
+        *("--pengi", str(finished[1] / "model"), "--clap", str(folder)),
+        *("--sets", "retrieval", "--output_folder", str(tmp_path / "out")),
+        *("--test_manifest", str(tones / "test.json")),
+        *("--train_manifest", str(tones / "train.json")),
+    ]
+    with pytest.raises(ValueError, match=r"collections\.OrderedDict"):
+        main(words)
+    assert main([*words, "--trust"])

@@ -2,9 +2,15 @@
 
 import json
 import queue
+import shutil
+import tempfile
 import time
 
+import numpy as np
 import pytest
+import soundfile
+import torch
+from hyperpyyaml import load_hyperpyyaml
 
 pytest.importorskip("litserve")
 
@@ -21,7 +27,8 @@ def model(tiny_folder):
 
 @pytest.fixture(scope="module")
 def api(model):
-    api = PengiAPI(lambda: model, "f00d", Limits(max_seconds=2.6), batch_size=4)
+    about = {"model": "f00d", "precision": "fp32", "int8": False}
+    api = PengiAPI(lambda: model, about, Limits(max_seconds=2.6), batch_size=4)
     api.setup("cpu")
     return api
 
@@ -50,6 +57,7 @@ def test_an_answer_is_that_of_generate_file_in_any_batch(api, model, sounds):
         assert status == 200
         assert content["answer"] == model.generate_file(path, prompt, **search)
         assert (content["prompt"], content["model"]) == (prompt, "f00d")
+        assert (content["precision"], content["int8"]) == ("fp32", False)
         ((_, alone),) = responses(api, [request])
         assert alone["answer"] == content["answer"]
         assert alone["score"] == pytest.approx(content["score"], abs=1e-4)
@@ -103,9 +111,6 @@ def test_bad_requests_in_a_batch_harm_no_other(api, sounds, tmp_path):
 def test_a_recording_that_is_too_long_is_413_and_our_own_fault_500(
     api, model, sounds, tmp_path, monkeypatch
 ):
-    import numpy as np
-    import soundfile
-
     soundfile.write(tmp_path / "long.flac", np.zeros(8000 * 3), 8000)
     ((status, content),) = responses(api, [asked(tmp_path / "long.flac")])
     assert (status, content["detail"][:39]) == (
@@ -118,6 +123,89 @@ def test_a_recording_that_is_too_long_is_413_and_our_own_fault_500(
 
     monkeypatch.setattr(AudioLanguageModel, "encode_batch", fail)
     assert responses(api, [asked(sounds[0])]) == [(500, {"detail": OUR_FAULT})]
+
+
+def damaged_files(folder):
+    """Return name -> bytes of recordings that cannot be answered, each in its way."""
+    wav = (0.1 * np.random.default_rng(0).standard_normal(36_000)).astype("float32")
+    files = {
+        "no sound.wav": b"RIFF",
+        "empty.flac": b"",
+        "noise.m4a": b"\0\0\0 ftypM4A ",
+    }
+    for name, content in (("nan.wav", np.nan), ("none.wav", None)):
+        wav[30_000] = 0.0 if content is None else content
+        found = wav[:0] if content is None else wav
+        soundfile.write(folder / name, found, 8000, "FLOAT")
+        files[name] = (folder / name).read_bytes()
+    return files
+
+
+@pytest.mark.parametrize("kind", ["vectors", "sequences"])
+@pytest.mark.parametrize("window", ["first", "all"])
+def test_no_error_names_a_path_of_the_server(
+    root, model, kind, window, tmp_path, monkeypatch
+):
+    if kind == "sequences":
+        torch.manual_seed(0)
+        with open(root / "hparams" / "model" / "mini_sequence.yaml") as file:
+            hparams = load_hyperpyyaml(file)
+        model = AudioLanguageModel(hparams["modules"], hparams)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # read it anew
+    api = PengiAPI(lambda: model, {}, Limits(max_seconds=4.9), batch_size=4)
+    api.setup("cpu")
+    files = damaged_files(tmp_path) | {"far too long.wav": long_file(tmp_path)}
+    requests = [
+        Asked(content, name, {"window": window}) for name, content in files.items()
+    ]
+    requests.append(Asked(b"RIFF", "", {}))
+    for request, (status, content) in zip(requests, responses(api, requests)):
+        if request.name == "nan.wav" and (kind, window) == ("vectors", "first"):
+            assert status == 200  # of that window there is nothing wrong
+            continue
+        assert status in (413, 422), content
+        assert str(tmp_path) not in content["detail"]
+        assert content["detail"].startswith(request.name or "The audio")
+
+
+@pytest.mark.parametrize("name", ["temperature", "top_p"])
+def test_a_chance_too_small_for_float32_is_refused(api, model, sounds, name):
+    ((status, content),) = responses(api, [asked(sounds[0], search={name: 1e-300})])
+    assert status == 422
+    assert f"{name} must be at least 1e-20" in content["detail"]
+    greedy = model.generate_file(sounds[0], "what is it?", beam_size=1)
+    request = asked(sounds[0], prompt="what is it?", search={name: 1e-20, "seed": 1})
+    ((status, content),) = responses(api, [request])
+    assert (status, content["answer"]) == (200, greedy)
+
+
+def test_a_label_without_a_token_is_named(api, sounds):
+    label = "x" * 1900  # one word, longer than the text encoder reads
+    request = asked(sounds[0], prompt="what is it?", labels=("dog", label))
+    ((status, content),) = responses(api, [request])
+    assert status == 422
+    assert f"The text {label[:40]!r} cannot be embedded" in content["detail"]
+
+
+def test_samples_beyond_float32_are_no_sound_and_no_answer_is_no_empty_answer(
+    api, sounds, tmp_path, monkeypatch
+):
+    for size, expected in ((1e11, 200), (1e37, 422)):
+        wave = size * np.random.default_rng(0).uniform(-1, 1, 8000)
+        soundfile.write(tmp_path / "loud.wav", wave, 8000, "FLOAT")
+        ((status, content),) = responses(api, [asked(tmp_path / "loud.wav")])
+        assert status == expected, content
+    assert "loud.wav has samples that are NaN or infinite, or larger" in str(content)
+    module = "pengi_plugin.inference.questions.ranked_after"
+    monkeypatch.setattr(module, lambda model, prefix, *_, **__: [[]] * len(prefix))
+    assert responses(api, [asked(sounds[0])]) == [(500, {"detail": OUR_FAULT})]
+
+
+def long_file(folder):
+    """Return the bytes of a recording of five seconds."""
+    soundfile.write(folder / "long.wav", np.zeros(40_000), 8000)
+    return (folder / "long.wav").read_bytes()
 
 
 def test_the_loop_waits_for_a_batch_and_refuses_who_waited_too_long(api):
@@ -142,6 +230,45 @@ def test_waiting_for_others_longer_than_for_ones_turn_is_refused(tiny_folder, ca
     words = ["serve", str(tiny_folder), "--batch-wait", "5", "--max-wait", "5"]
     assert main(words) == 2
     assert "--batch-wait must be at least 0 and less than" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "precision", "is_int8"),
+    [
+        ([], "fp32", False),
+        (["--precision", "bf16"], "bf16", False),
+        (["--int8"], "fp32", True),
+        (["exported"], "fp32", True),
+        (["--precision", "auto"], None, False),
+    ],
+)
+def test_each_answer_tells_with_which_precision_it_was_made(
+    tiny_folder, sounds, tmp_path, monkeypatch, options, precision, is_int8
+):
+    from pengi_plugin.__main__ import main
+    from pengi_plugin.inference.precision import answering_precision
+    from pengi_plugin.pretrained.int8 import write_int8
+    from pengi_plugin.serving import server
+
+    folder = tiny_folder
+    if options == ["exported"]:  # its weights are int8 without being asked for
+        folder, options = tmp_path / "int8", []
+        shutil.copytree(tiny_folder, folder)
+        write_int8(folder)
+    served = []
+    monkeypatch.setattr(
+        server, "make_server", lambda api, info: served.append((api, info))
+    )
+    monkeypatch.setattr(server, "run_server", lambda *_: None)
+    assert main(["serve", str(folder), "--device", "cpu", *options]) == 0
+    ((api, info),) = served
+    api.setup("cpu")
+    ((status, content),) = responses(api, [asked(sounds[0])])
+    assert status == 200
+    expected = precision or answering_precision("auto", "cpu")
+    for told in (content, info):
+        assert (told["precision"], told["int8"]) == (expected, is_int8)
+    assert content["model"] == info["model"]
 
 
 def test_a_server_without_litserve_names_the_extra(tiny_folder, monkeypatch, capsys):

@@ -9,6 +9,7 @@ import soundfile
 from tqdm import tqdm
 
 from pengi_plugin.data.audio import MAX_LENGTH, Recording, file_state, open_audio
+from pengi_plugin.data.ffmpeg import ffmpeg_format
 from pengi_plugin.data.shards import is_member
 
 #: Endings of files that count as audio when a folder is searched.
@@ -48,13 +49,18 @@ def check_audio(path: str | Path, seconds: float | None = None) -> tuple[float, 
         if not file_state(path):
             return 0.0, "empty file" if os.path.isfile(path) else "missing"
         source = open_audio(path) if is_member(path) else path
-        with soundfile.SoundFile(source) as file:
-            n_frame, rate = file.frames, file.samplerate
-            if n_frame < MAX_LENGTH and _is_cut_off(path, file):
-                return 0.0, f"truncated after {n_frame / rate:.2f} s"
+        try:
+            with soundfile.SoundFile(source) as file:
+                n_frame, rate = file.frames, file.samplerate
+                if n_frame < MAX_LENGTH and _is_cut_off(path, file):
+                    return 0.0, f"truncated after {n_frame / rate:.2f} s"
+        except soundfile.LibsndfileError:
+            if not _needs_ffmpeg(path):
+                raise
+            n_frame, rate = MAX_LENGTH, None
         if n_frame >= MAX_LENGTH:  # the header has no length, so all is decoded
             with Recording(path, rate) as recording:
-                n_frame = recording.n_sample
+                n_frame, rate = recording.n_sample, recording.rate
     except soundfile.LibsndfileError as error:
         with open_audio(path) as stream:
             if stream.read(len(LFS_POINTER)) == LFS_POINTER:
@@ -68,6 +74,11 @@ def check_audio(path: str | Path, seconds: float | None = None) -> tuple[float, 
     if seconds is not None and abs(duration - seconds) > 0.1:
         return 0.0, f"lasts {duration:.2f} s, not {seconds:g} s"
     return duration, ""
+
+
+def _needs_ffmpeg(path: str) -> bool:
+    with open_audio(path) as stream:
+        return ffmpeg_format(stream.read(16)) is not None
 
 
 def _is_cut_off(path: str, file: soundfile.SoundFile) -> bool:
