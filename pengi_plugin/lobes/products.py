@@ -26,6 +26,9 @@ LARGEST = torch.finfo(torch.float16).max
 FEW_ROWS = {"AVX2": 8, "AVX512": 3}
 LEAST_SPLIT = 2**18
 
+#: Rows from which oneDNN is faster than ``HalfProduct`` too, as in audio encoders.
+MANY_ROWS = 1024
+
 #: Calls with few rows after which weights are split: four answers of 30 tokens, in
 #: which it saves what making the copy takes, so that one answer is not slower for it.
 PATIENCE = 120

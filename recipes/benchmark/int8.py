@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
-"""Size and speed of int8 weights on CPU, against float32.
+"""Size and speed of weights of 8 and 16 bits on CPU, against float32.
 
     python recipes/benchmark/int8.py [--batch_size 8] [--threads 1]
     python recipes/benchmark/int8.py --model FOLDER    # its sizes alone
 
 The paper's model with random weights of full size. Sizes are those of all files of a
 folder: with ``--model`` also tokenizers, YAML and card, the same in every precision.
-Both searches answer in turn, with packed layers in float32 (``pack_linears``) and with
-int8 layers (``to_int8``), each turn timed in CPU seconds, which other work on the
-machine hardly disturbs at one thread; a step is the time of the search less that of
-reading the prefix, per token.
+Both searches answer in turn, with packed layers in float32 (``pack_linears``), with
+their weights in 16 bits (``precision: fp16``) and with int8 layers (``to_int8``), each
+turn timed in CPU seconds, which other work on the machine hardly disturbs at one
+thread; a step is the time of the search less that of reading the prefix, per token.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
 from pengi_plugin.lobes.int8 import to_int8
 from pengi_plugin.lobes.packed import pack_linears
+from pengi_plugin.lobes.products import PATIENCE
 from pengi_plugin.pretrained.int8 import write_int8
 from pengi_plugin.storage.parts import save_part
 
@@ -135,8 +136,11 @@ def main() -> None:
             write_parts(plain, folders[0])
             write_parts(small, folders[1], is_short=True)
             print_sizes(*folders)
+        half = pack_linears(copy.deepcopy(plain), half=True)
         variants = {"float32": works(pack_linears(plain), args)}
-        variants["int8"] = works(small, args)
+        variants |= {"16 bits": works(half, args), "int8": works(small, args)}
+        for _ in range(PATIENCE // (args.new_tokens - 1)):
+            variants["float32"]["greedy"]()  # until layers have chosen their products
         times = {}
         for turn in range(args.turns + 1):  # the first is not timed
             for kind, named in variants.items():
@@ -150,10 +154,12 @@ def main() -> None:
             steps = times[search, kind] - times["prefill", kind]
             times[f"step, {search}", kind] = steps / (args.new_tokens - 1)
     print(f"\n{args.batch_size} clips, {args.threads} thread(s), ms of CPU time:\n")
-    print("| part | float32 | int8 | times as fast |\n|---|---|---|---|")
+    print("| part | float32 | 16 bits | times as fast | int8 | times as fast |")
+    print("|---" * 6 + "|")
     for name in dict.fromkeys(name for name, _ in times):
-        long, short = (times[name, kind] * 1e3 for kind in variants)
-        print(f"| {name} | {long:.1f} | {short:.1f} | {long / short:.2f} |")
+        plain, *others = (times[name, kind] * 1e3 for kind in variants)
+        ratios = [f"{other:.1f} | {plain / other:.2f}" for other in others]
+        print(f"| {name} | {plain:.1f} | {' | '.join(ratios)} |")
 
 
 if __name__ == "__main__":
