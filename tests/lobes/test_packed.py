@@ -170,7 +170,7 @@ def test_threads_may_share_a_layer_that_is_not_packed_yet():
         except (AssertionError, TypeError) as error:
             wrong.append(error)
 
-    for _ in range(50):
+    for _ in range(20):
         start = threading.Barrier(4)
         words = (PackedLinear(nn.Linear(256, 256)), start)
         threads = [threading.Thread(target=use, args=words) for _ in range(4)]
