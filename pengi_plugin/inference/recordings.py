@@ -1,5 +1,6 @@
 """Recordings in, clips at a model's rate and length out: what interfaces share."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -23,10 +24,12 @@ from pengi_plugin.data.shards import is_member
 from pengi_plugin.inference.precision import check_cpu
 from pengi_plugin.lobes.int8 import is_int8, to_int8
 from pengi_plugin.lobes.packed import pack_linears
-from pengi_plugin.precision import choose_precision
+from pengi_plugin.precision import AUTO, choose_precision
 from pengi_plugin.pretrained.folder import HPARAMS_FILE, open_folder
 from pengi_plugin.pretrained.trust import unbuildable
 from pengi_plugin.storage.locate import download, locate
+
+logger = logging.getLogger(__name__)
 
 
 class RecordingModel(Pretrained):
@@ -71,23 +74,25 @@ class RecordingModel(Pretrained):
             )
         normalizer = AudioNormalizer(sample_rate=hparams["sample_rate"])
         hparams = {"audio_normalizer": normalizer} | hparams
-        run_opts = self._with_precision(run_opts)
+        parts = [part for part in modules.values() if part is not None]
+        has_int8 = int8 or any(map(is_int8, parts))
+        can_round = freeze_params and not has_int8
+        run_opts = self._with_precision(run_opts, can_round)
         super().__init__(modules, hparams, run_opts, freeze_params)
         if int8 and not (freeze_params and self.device_type == "cpu"):
             raise ValueError(
                 "int8 is for answering on a CPU, without gradients; got "
                 f"device={self.device}, freeze_params={freeze_params}."
             )
-        is_half = self.precision == "fp16" and self.device_type == "cpu"
-        if is_half and (int8 or not freeze_params):
+        if self._rounds and not can_round:
             raise ValueError(
                 "precision fp16 on a CPU is for answering, without gradients and "
-                f"without int8; got freeze_params={freeze_params}, int8={int8}."
+                f"without int8; got freeze_params={freeze_params}, int8={has_int8}."
             )
         if int8:
             to_int8(self.mods)
-        if freeze_params and self.device_type == "cpu":
-            pack_linears(self.mods, half=is_half)
+        self._is_frozen = freeze_params
+        self._pack()
 
     @classmethod
     def from_hparams(
@@ -185,7 +190,19 @@ class RecordingModel(Pretrained):
         super().to(*args, **kwargs)
         self.device = str(next(self.mods.parameters()).device)
         self.device_type = self.device.split(":")[0]
+        self._pack()
         return self
+
+    @property
+    def _rounds(self) -> bool:
+        """Whether weights are rounded to 16 bits, which is what fp16 is on a CPU."""
+        return self.precision == "fp16" and self.device_type == "cpu"
+
+    def _pack(self) -> None:
+        """Let linear layers keep packed weights, on a CPU and without gradients."""
+        check_cpu("fp16" if self._rounds else "")
+        if self._is_frozen and self.device_type == "cpu":
+            pack_linears(self.mods, half=self._rounds)
 
     @property
     def is_int8(self) -> bool:
@@ -196,7 +213,7 @@ class RecordingModel(Pretrained):
     def inference_ctx(self):
         """A context of the model's precision; a new one, as each keeps a state."""
         dtype = AMPConfig.from_name(self.precision).dtype
-        if self.device_type == "cpu" and dtype is torch.float16:
+        if self._rounds:
             dtype = torch.float32  # the weights alone have 16 bits
         return TorchAutocast(device_type=self.device_type, dtype=dtype)
 
@@ -267,14 +284,22 @@ class RecordingModel(Pretrained):
         check_cpu(asked if device == "cpu" else "")
         return choose_precision(asked, device)
 
-    def _with_precision(self, run_opts: Mapping | None) -> RunOptions | None:
-        """Return run options with the precision that ``auto`` means on their device."""
+    def _with_precision(
+        self, run_opts: Mapping | None, can_round: bool
+    ) -> RunOptions | None:
+        """Return run options with the precision that ``auto`` means on their device.
+
+        On a CPU it is fp32 where weights cannot be rounded to 16 bits.
+        """
         if isinstance(run_opts, dict):
             run_opts = RunOptions.from_dictionary(run_opts)
         if run_opts is None or "precision" not in run_opts.overridden_args:
             return run_opts
         device = run_opts.device or infer_device()
         chosen = self.choose_precision(run_opts.precision, device)
+        if run_opts.precision == AUTO and chosen == "fp16" and not can_round:
+            logger.info("precision: fp32 instead, with gradients or weights in int8.")
+            chosen = "fp32"
         return replace(run_opts, precision=chosen)
 
     @property

@@ -270,7 +270,7 @@ def small_layer(layer: nn.Module, known: dict) -> nn.Module:
         id of a weight -> (weight, int8, scale), so that tied weights stay tied; filled.
     """
     kinds = (nn.Linear, PackedLinear, Conv1D, nn.Embedding, nn.Conv1d, nn.Conv2d)
-    if type(layer) not in kinds:
+    if type(layer) not in kinds or layer.weight is None:  # as inside Int8Conv
         return layer
     key = id(layer.weight)
     if key not in known:

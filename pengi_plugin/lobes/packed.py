@@ -19,7 +19,8 @@ class PackedLinear(nn.Module):
 
     It shares the parameters of the layer that it replaces, so that names in
     checkpoints, tied weights and devices do not change. Copies are made at first use
-    and again when the weights have changed; they are not saved in checkpoints.
+    and again when the weights have changed (but not when they are changed through
+    ``.data``; see ``version``); they are not saved in checkpoints.
 
     Weights that are float16 or bfloat16 numbers, as those of most published language
     models, are kept in 16 bits. Others are multiplied by oneDNN or, where rows are few
@@ -28,10 +29,12 @@ class PackedLinear(nn.Module):
 
     Arguments
     ---------
-    layer : torch.nn.Linear | transformers.pytorch_utils.Conv1D
+    layer : torch.nn.Linear | transformers.pytorch_utils.Conv1D | PackedLinear
         The layer to replace.
     half : bool
-        Whether to round all weights to 16 bits: half the bytes to read at each step.
+        Whether to round weights to 16 bits: half the bytes to read at each step. Layers
+        of which float16 cannot hold the weights, being too large or small, stay as
+        they are.
 
     Example
     -------
@@ -42,15 +45,15 @@ class PackedLinear(nn.Module):
     True
     """
 
-    def __init__(self, layer: nn.Linear | Conv1D, half: bool = False):
+    def __init__(self, layer: "nn.Linear | Conv1D | PackedLinear", half: bool = False):
         super().__init__()
         self.weight = layer.weight
         self.bias = layer.bias
         self.half_weights = half
-        self.is_transposed = isinstance(layer, Conv1D)
+        self.is_transposed = getattr(layer, "is_transposed", isinstance(layer, Conv1D))
         sizes = self.weight.shape if self.is_transposed else self.weight.shape[::-1]
         self.in_features, self.out_features = sizes
-        self._forget()
+        self._copies = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [..., in_features] to [..., out_features]."""
@@ -61,78 +64,128 @@ class PackedLinear(nn.Module):
 
     def _packs(self, x: Tensor) -> bool:
         """Return True if this call can use a packed copy."""
+        weight, bias = self.weight, self.bias
         return (
             x.device.type == "cpu"
-            and x.dtype == self.weight.dtype == torch.float32
-            and self.weight.device.type == "cpu"
+            and x.dtype == weight.dtype == torch.float32
+            and weight.device.type == "cpu"
+            and (bias is None or bias.dtype == torch.float32)
             and x.numel() > 0
+            and weight.numel() > 0
             and not torch.is_autocast_enabled("cpu")
             and not (
                 torch.is_grad_enabled()
-                and (x.requires_grad or self.weight.requires_grad)
+                and (
+                    x.requires_grad
+                    or weight.requires_grad
+                    or (bias is not None and bias.requires_grad)
+                )
             )
         )
 
     def _product(self, n_row: int):
         """Return the product for so many rows; pack first if the weights changed."""
-        source = version(self.weight), version(self.bias)
-        if source != self._packed_from:
-            self._forget()
-            self._packed_from = source
-            self._kinds = self._choose()
-        few, kind = self._kinds
-        if n_row <= products.few_rows():
-            self._n_few += 1
-            kind = few if self._n_few > products.PATIENCE else kind
-        if kind not in self._products:
-            with torch.inference_mode(False):
-                self._products[kind] = kind(self._dense(), self.bias)
-        return self._products[kind]
+        copies = self._copies  # of its own: another thread may put others there
+        if copies is None or not copies.are_of(self.weight, self.bias):
+            copies = Copies(self.weight, self.bias, self.is_transposed)
+            copies.choose(self.half_weights)
+            self._copies = copies
+        return copies.product(n_row)
 
-    def _choose(self) -> tuple[type, type]:
-        """Choose the products for few and for many rows."""
-        weight = self.weight.detach()
-        weight = weight.t() if self.is_transposed else weight
-        if products.has_half() and weight.abs().amax() < products.LARGEST:
-            if self.half_weights or products.fits_half(weight):
-                return HalfProduct, HalfProduct
-            if weight.numel() >= products.LEAST_SPLIT:
-                return SplitProduct, OneDNNProduct
-        return OneDNNProduct, OneDNNProduct
+    def _apply(self, fn, recurse=True):
+        """Move or convert; the copies are of what was there before."""
+        self._copies = None
+        return super()._apply(fn, recurse)
 
-    def _dense(self) -> Tensor:
-        """Return the weights [out_features, in_features] without gaps."""
-        dense = self.weight.detach()
-        return (dense.t() if self.is_transposed else dense).contiguous()
-
-    def _forget(self) -> None:
-        """Drop the packed copies."""
-        self._products, self._kinds, self._packed_from = {}, None, None
-        self._n_few = 0
+    def _load_from_state_dict(self, *args, **options):
+        """Load; weights made in inference mode do not show that they changed."""
+        super()._load_from_state_dict(*args, **options)
+        self._copies = None
 
     def __getstate__(self) -> dict:
         """Copy and pickle without the packed copies."""
-        nothing = {"_products": {}, "_kinds": None, "_packed_from": None}
-        return {**self.__dict__, **nothing, "_n_few": 0}
+        return {**self.__dict__, "_copies": None}
 
     def extra_repr(self) -> str:
         """Return the sizes for ``print``."""
         return f"in_features={self.in_features}, out_features={self.out_features}"
 
 
+class Copies:
+    """Packed copies of a layer's weights as they are now, each made when needed.
+
+    It keeps the weights too, so that no others can come to lie at their address.
+
+    Arguments
+    ---------
+    weight : torch.Tensor
+        float32 [out, in], or [in, out] if transposed.
+    bias : torch.Tensor
+        [out], or None.
+    is_transposed : bool
+        Whether the weights are.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, is_transposed: bool):
+        self.source = weight, bias
+        self.versions = version(weight), version(bias)
+        weight = weight.detach()
+        self.weight = weight.t() if is_transposed else weight
+        self.bias = None if bias is None else bias.detach()
+        self.few = self.many = OneDNNProduct
+        self.products = {}
+        self.n_few = 0
+
+    def are_of(self, weight: Tensor, bias: Tensor | None) -> bool:
+        """Tell whether these are the tensors, and unchanged."""
+        return (
+            weight is self.source[0]
+            and bias is self.source[1]
+            and (version(weight), version(bias)) == self.versions
+        )
+
+    def choose(self, half: bool) -> None:
+        """Choose the products for few and for many rows; see ``PackedLinear``."""
+        weight = self.weight
+        if not (products.has_half() and weight.abs().amax() < products.LARGEST):
+            return
+        if products.fits_half(weight) or (half and products.rounds_to_half(weight)):
+            self.few = self.many = HalfProduct
+        elif weight.numel() >= products.LEAST_SPLIT:
+            self.few = SplitProduct
+
+    def product(self, n_row: int):
+        """Return the product for so many rows."""
+        kind = self.many
+        if n_row <= products.few_rows():
+            self.n_few += 1
+            kind = self.few if self.n_few > products.PATIENCE else kind
+        if kind not in self.products:
+            if kind is SplitProduct and not products.fits_split(self.weight):
+                self.few = self.many
+                return self.product(n_row)
+            with torch.inference_mode(False):
+                bias = None if self.bias is None else self.bias.contiguous()
+                self.products[kind] = kind(self.weight.contiguous(), bias)
+        return self.products[kind]
+
+
 def version(tensor: Tensor | None) -> tuple | None:
     """Return what changes when the numbers of a tensor change.
 
-    Weights made in inference mode have no version counter; they can be changed in
-    inference mode only.
+    Not if they are changed through ``.data``, a NumPy array or, where they were made in
+    inference mode, in place: these have no version counter.
     """
     if tensor is None:
         return None
-    return tensor.data_ptr(), None if tensor.is_inference() else tensor._version
+    counter = None if tensor.is_inference() else tensor._version
+    return tensor.data_ptr(), tensor.stride(), tensor.shape, counter
 
 
 def pack_linears(module: nn.Module, half: bool = False) -> nn.Module:
     """Replace the linear layers inside ``module`` by packed ones, in place.
+
+    Those that were packed with another ``half`` are packed anew.
 
     For inference on CPU. The packed copies need the memory of the weights again, or
     half of it where the weights have 16 bits; those of answers from few rows need it
@@ -164,6 +217,7 @@ def pack_linears(module: nn.Module, half: bool = False) -> nn.Module:
         for name, child in list(parent.named_children()):
             # Not subclasses: they may do more than multiply, or their parent reads
             # their weights, as MultiheadAttention does.
-            if type(child) in (nn.Linear, Conv1D):
+            is_other = type(child) is PackedLinear and child.half_weights != half
+            if type(child) in (nn.Linear, Conv1D) or is_other:
                 setattr(parent, name, PackedLinear(child, half))
     return module

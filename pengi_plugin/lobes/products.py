@@ -13,6 +13,12 @@ from torch import Tensor
 #: of the norm of an output's weights: the last bit of a float32 number.
 ROUNDING = 2.0**-23
 
+#: The same where rounding was asked for: the last of the 11 bits of a float16 number.
+HALF_ROUNDING = 2.0**-11
+
+#: The same of two such numbers, which have 22 bits.
+SPLIT_ROUNDING = 2.0**-22
+
 #: The second half of ``SplitProduct`` is kept this many times as large: the step
 #: between float16 numbers, 11 bits, so that it has 11 bits of its own.
 SPLIT = 2.0**11
@@ -43,7 +49,12 @@ def has_onednn() -> bool:
 
 @cache
 def has_half() -> bool:
-    """Return True if this PyTorch multiplies float32 by float16 weights on this CPU."""
+    """Return True if this PyTorch multiplies float32 by float16 weights on this CPU.
+
+    Without oneDNN False too: ``pack_linears`` needs both.
+    """
+    if not has_onednn():
+        return False
     try:
         HalfProduct(torch.ones(1, 1), None)(torch.ones(1, 1))
     except (AttributeError, RuntimeError):  # no such operator; no such kernel
@@ -71,8 +82,52 @@ def fits_half(weight: Tensor) -> bool:
     """
     if len(weight) > 1 and not fits_half(weight[:1]):  # spares reading the others
         return False
-    error = (weight - weight.half().float()).norm(dim=1)
-    return bool((error <= ROUNDING * weight.norm(dim=1)).all())
+    return holds(weight.half().float(), weight)
+
+
+def rounds_to_half(weight: Tensor) -> bool:
+    """Tell whether float16 holds weights [out, in] as exactly as its 11 bits can.
+
+    Not if most are so small that it has fewer bits for them. The size of all weights
+    together counts: outputs with next to no weights do not matter beside the others.
+
+    Example
+    -------
+    >>> weight = torch.randn(3, 100)
+    >>> rounds_to_half(weight), rounds_to_half(weight / 1e7)
+    (True, False)
+    """
+    weight = weight.reshape(1, -1)
+    return holds(weight.half().float(), weight, HALF_ROUNDING)
+
+
+def fits_split(weight: Tensor) -> bool:
+    """Tell whether two float16 numbers hold the weights of each output [out, in].
+
+    Not those of outputs with weights of 1e-5 and less alone.
+
+    Example
+    -------
+    >>> weight = torch.randn(3, 100)
+    >>> fits_split(weight), fits_split(weight / 1e7)
+    (True, False)
+    """
+    high, low = split(weight)
+    return holds(high + low.half().float() / SPLIT, weight, SPLIT_ROUNDING)
+
+
+def split(weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return float16 numbers and ``SPLIT`` times what they lack, both in float32."""
+    high = weight.half().float()
+    return high, (weight - high) * SPLIT
+
+
+def holds(copy: Tensor, weight: Tensor, rounding: float = ROUNDING) -> bool:
+    """Tell whether each row of a copy [row, n] lacks at most a part of its norm."""
+    norm = weight.norm(dim=1)
+    if weight[norm == 0].any():  # so small that their squares are 0
+        return False
+    return bool(((copy - weight).norm(dim=1) <= rounding * norm).all())
 
 
 class OneDNNProduct:
@@ -86,7 +141,7 @@ class OneDNNProduct:
     weight : torch.Tensor
         float32 [out, in], contiguous.
     bias : torch.Tensor
-        [out], or None.
+        [out], contiguous, or None.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None):
@@ -111,6 +166,8 @@ class HalfProduct:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map [..., in] to [..., out]."""
+        if x.dim() == 1:  # not one of the operator's shapes
+            return torch.ops.quantized.linear_dynamic_fp16(x[None], self.packed)[0]
         return torch.ops.quantized.linear_dynamic_fp16(x, self.packed)
 
 
@@ -119,7 +176,8 @@ class SplitProduct(HalfProduct):
 
     As exact as a float32 product, whose sums are wrong by more. It reads as many bytes
     as one, at more of the memory's bandwidth, and multiplies twice, so it is for few
-    rows. Arguments as of ``OneDNNProduct``; no weight may exceed ``LARGEST``.
+    rows. Arguments as of ``OneDNNProduct``; no weight may exceed ``LARGEST``, and
+    outputs of tiny weights are less exact (``fits_split``).
 
     Example
     -------
@@ -129,9 +187,7 @@ class SplitProduct(HalfProduct):
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None):
-        high = weight.half().float()
-        low = (weight - high) * SPLIT
-        super().__init__(torch.cat([high, low], dim=1), bias)
+        super().__init__(torch.cat(split(weight), dim=1), bias)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Map [..., in] to [..., out]."""

@@ -4,6 +4,7 @@ A card begins with YAML that hubs read (licence, data sets, metrics): SpeechBrai
 form, which ``huggingface_hub`` reads and writes.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from huggingface_hub import ModelCard
 
 from pengi_plugin.storage.locate import download, locate
+
+logger = logging.getLogger(__name__)
 
 #: Name of the card in a model's folder.
 CARD_FILE = "README.md"
@@ -43,6 +46,8 @@ def read_card(folder: str | os.PathLike) -> ModelCard:
 def datasets_of(folder: str | os.PathLike) -> list[str]:
     """Return the data sets that a model's card names; none without a card.
 
+    A card that the hub lacks, or that cannot be fetched, is warned of.
+
     Arguments
     ---------
     folder : str
@@ -59,7 +64,12 @@ def datasets_of(folder: str | os.PathLike) -> list[str]:
     if location.path is None:
         try:
             folder = download(location.repository, CARD_FILE).parent
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            logger.warning(
+                "The data sets that %s was trained on are not known, as its card could "
+                "not be read: %s",
+                *(folder, error),
+            )
             return []
     else:
         folder = location.path

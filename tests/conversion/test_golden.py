@@ -12,6 +12,8 @@ import torch
 
 from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.inference import AudioLanguageModel
+from pengi_plugin.lobes import products
+from pengi_plugin.lobes.packed import PackedLinear
 from pengi_plugin.lobes.tokenizer import HFTokenizer
 
 NAMES = ("base_seed0", "base_no_text_enc_seed0")
@@ -115,6 +117,26 @@ def test_greedy_answers_are_the_released_ones(case):
         for ids in case.golden["greedy_ids"]
     ]
     assert tokens == released
+
+
+@pytest.mark.skipif(not products.has_half(), reason="no kernels for float16")
+def test_sums_of_two_float16_numbers_give_the_released_answers_too(case, monkeypatch):
+    """As in float32 after many answers; here from the first, and for all layers."""
+    monkeypatch.setattr(products, "PATIENCE", 0)
+    monkeypatch.setattr(products, "LEAST_SPLIT", 0)
+    monkeypatch.setattr(products, "few_rows", lambda: 10**6)
+    parts = case.model.mods.pengi.lm.modules()
+    layers = [part for part in parts if isinstance(part, PackedLinear)]
+    try:
+        for layer in layers:
+            layer._copies = None
+        test_log_probabilities_of_an_answer_are_the_released_ones(case)
+        test_greedy_answers_are_the_released_ones(case)
+        kinds = [kind for layer in layers for kind in layer._copies.products]
+        assert kinds == [products.SplitProduct] * len(layers)
+    finally:
+        for layer in layers:
+            layer._copies = None
 
 
 def test_an_answer_ends_at_the_released_stop_token(case):

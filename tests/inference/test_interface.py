@@ -13,8 +13,11 @@ from pengi_plugin import precision
 from pengi_plugin.decoders.beam import PrefixBeamSearcher
 from pengi_plugin.decoders.greedy import PrefixGreedySearcher
 from pengi_plugin.decoders.sampling import PrefixSampler
-from pengi_plugin.inference import AudioLanguageModel
+from pengi_plugin.inference import AudioLanguageModel, recordings
 from pengi_plugin.inference import precision as answering
+from pengi_plugin.lobes.packed import PackedLinear
+from pengi_plugin.pretrained.folder import load_folder
+from pengi_plugin.pretrained.int8 import write_int8
 
 RATE = 8000
 
@@ -293,6 +296,53 @@ def test_fp16_without_its_kernels_or_with_gradients_or_int8_is_refused(
     monkeypatch.setattr(answering, "has_half", lambda: False)
     with pytest.raises(ValueError, match="missing for this CPU"):
         load()
+
+
+@pytest.mark.parametrize("options", [{"int8": True}, {"freeze_params": False}])
+def test_auto_is_fp32_where_weights_cannot_be_rounded_to_16_bits(tiny_folder, options):
+    run_opts = {"device": "cpu", "precision": "auto"}
+    model = AudioLanguageModel.from_hparams(tiny_folder, run_opts=run_opts, **options)
+    assert model.precision == "fp32"
+
+
+def test_a_folder_in_int8_is_not_called_fp16(tiny_folder, tmp_path):
+    shutil.copytree(tiny_folder, tmp_path / "model")
+    write_int8(tmp_path / "model")
+
+    def load(precision):
+        run_opts = {"device": "cpu", "precision": precision}
+        return AudioLanguageModel.from_hparams(tmp_path / "model", run_opts=run_opts)
+
+    assert load("auto").precision == "fp32"
+    with pytest.raises(ValueError, match="int8=True"):
+        load("fp16")
+
+
+def test_a_precision_of_the_yaml_is_checked_too(tiny_folder, monkeypatch):
+    hparams = load_folder(tiny_folder)
+    hparams |= {"precision": "fp16", "device": "cpu"}
+    assert AudioLanguageModel(hparams["modules"], hparams).precision == "fp16"
+    monkeypatch.setattr(answering, "has_half", lambda: False)
+    with pytest.raises(ValueError, match="missing for this CPU"):
+        AudioLanguageModel(hparams["modules"], hparams)
+
+
+def test_a_model_that_comes_to_a_cpu_is_packed_for_its_precision(
+    tiny_folder, monkeypatch
+):
+    run_opts = {"device": "cpu", "precision": "fp16"}
+    with monkeypatch.context() as elsewhere:  # as on a GPU
+        elsewhere.setattr(recordings, "pack_linears", lambda *_, **options: None)
+        model = AudioLanguageModel.from_hparams(tiny_folder, run_opts=run_opts)
+
+    def rounds():
+        parts = model.mods.modules()
+        return [part.half_weights for part in parts if type(part) is PackedLinear]
+
+    assert not rounds()
+    model.to("cpu")
+    assert rounds()
+    assert all(rounds())
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from pengi_plugin.lobes.products import (
     OneDNNProduct,
     SplitProduct,
     fits_half,
+    fits_split,
 )
 
 pytestmark = [
@@ -24,38 +25,67 @@ N_IN, N_OUT = 512, 512
 
 @pytest.fixture
 def layer():
-    """Return a layer with weights as of a language model, some very small."""
+    """Return a layer with weights of many sizes."""
     torch.manual_seed(0)
     layer = nn.Linear(N_IN, N_OUT)
     with torch.no_grad():
-        layer.weight.mul_(10.0 ** torch.randint(-6, 2, (N_OUT, 1)))
+        layer.weight.mul_(10.0 ** torch.randint(-2, 2, (N_OUT, 1)))
     return layer
 
 
 def kinds(packed):
     """Return the products that a layer has used."""
-    return set(packed._products)
+    return set(packed._copies.products)
 
 
 def error(product, layer, n_row):
-    """Return the largest error of a product, as a part of each output's size."""
+    """Return the largest error of a product, as a part of each output's size.
+
+    The layer has no bias, beside which errors of small outputs could not be seen.
+    """
     torch.manual_seed(1)
     x = torch.randn(n_row, N_IN)
     with torch.no_grad():
-        exact = nn.functional.linear(
-            *(x.double(), layer.weight.double(), layer.bias.double())
-        )
+        exact = nn.functional.linear(x.double(), layer.weight.double())
         size = x.double().norm(dim=1)[:, None] * layer.weight.double().norm(dim=1)
         return ((product(x).double() - exact).abs() / size).amax().item()
 
 
 @pytest.mark.parametrize("n_row", [1, 2, 3, 8, 9, 40])
 def test_a_split_product_is_as_exact_as_a_float32_product(layer, n_row):
-    plain = error(layer, layer, n_row)
-    weight, bias = layer.weight.detach(), layer.bias.detach()
-    assert error(OneDNNProduct(weight, bias), layer, n_row) < 4 * plain
-    assert error(SplitProduct(weight, bias), layer, n_row) < 4 * plain
-    assert error(HalfProduct(weight, bias), layer, n_row) > 20 * plain
+    layer.bias = None
+    weight, plain = layer.weight.detach(), error(layer, layer, n_row)
+    assert fits_split(weight)
+    assert error(OneDNNProduct(weight, None), layer, n_row) < 8 * plain
+    assert error(SplitProduct(weight, None), layer, n_row) < 8 * plain
+    assert error(HalfProduct(weight, None), layer, n_row) > 100 * plain
+
+
+@pytest.mark.parametrize("size", [1e-5, 1e-8, 1e-20, 1e-30])
+@pytest.mark.parametrize("half", [False, True])
+def test_weights_too_small_for_float16_stay_float32(half, size, monkeypatch):
+    monkeypatch.setattr(products, "few_rows", lambda: 3)
+    monkeypatch.setattr(products, "PATIENCE", 0)
+    torch.manual_seed(0)
+    layer = nn.Linear(N_IN, N_OUT, bias=False)
+    with torch.no_grad():
+        if not half:  # one output is enough
+            layer.weight[7] *= size
+        else:
+            layer.weight *= size
+        packed = PackedLinear(layer, half)
+        assert error(packed, layer, 2) < 1e-6
+    assert kinds(packed) == {OneDNNProduct}
+
+
+def test_outputs_without_weights_do_not_keep_a_layer_from_16_bits(layer):
+    with torch.no_grad():
+        layer.weight[3] = 0
+        layer.weight[4] = 1e-9
+        packed = PackedLinear(layer, half=True)
+        packed(torch.randn(2, N_IN))
+    assert kinds(packed) == {HalfProduct}
+    assert fits_half(torch.zeros(2, 3))
 
 
 @pytest.mark.parametrize("capability", ["AVX2", "AVX512"])
@@ -67,7 +97,7 @@ def test_few_rows_take_the_split_product_and_many_onednn(
     packed, few = PackedLinear(layer), products.FEW_ROWS[capability]
     with torch.inference_mode():
         for n_row, expected in ((few, {SplitProduct}), (few + 1, {OneDNNProduct})):
-            packed._forget()
+            packed._copies = None
             x = torch.randn(n_row, 1, N_IN)
             torch.testing.assert_close(packed(x), layer(x), rtol=1e-5, atol=1e-5)
             assert kinds(packed) == expected
@@ -94,6 +124,25 @@ def test_small_layers_and_cpus_without_kernels_take_onednn(layer, monkeypatch):
         monkeypatch.setattr(products, "has_half", lambda: False)
         packed(torch.randn(1, N_IN))
     assert kinds(small) == kinds(packed) == {OneDNNProduct}
+
+
+@pytest.mark.parametrize("kind", [OneDNNProduct, HalfProduct, SplitProduct])
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_products_take_every_shape_and_layout_of_rows(kind, has_bias):
+    torch.manual_seed(0)
+    layer = nn.Linear(6, 4, bias=has_bias).half().float().requires_grad_(False)
+    product = kind(layer.weight, layer.bias)
+    wide, deep = torch.randn(5, 12), torch.randn(3, 6, 4)
+    rows = [torch.randn(*shape, 6) for shape in ((), (1,), (3,), (2, 3), (5, 2, 3))]
+    rows += [
+        wide[:, ::2],
+        wide[1:, 3:9],
+        torch.randn(6, 5).t(),
+        wide[:1, :6].expand(4, 6),
+    ]
+    rows += [deep.transpose(1, 2), deep.permute(2, 0, 1)]
+    for x in rows:
+        torch.testing.assert_close(product(x), layer(x), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

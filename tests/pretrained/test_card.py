@@ -24,7 +24,7 @@ def test_data_sets_are_those_of_the_folder_that_is_meant(model, monkeypatch):
     assert datasets_of(model) == []
 
 
-def test_a_model_on_the_hub_has_the_data_sets_of_its_card(model, monkeypatch):
+def test_a_model_on_the_hub_has_the_data_sets_of_its_card(model, monkeypatch, caplog):
     def fetch(repository, file):
         if repository != "me/pengi":
             raise OSError("404")
@@ -32,7 +32,9 @@ def test_a_model_on_the_hub_has_the_data_sets_of_its_card(model, monkeypatch):
 
     monkeypatch.setattr(locate.huggingface_hub, "hf_hub_download", fetch)
     assert datasets_of("me/pengi") == ["clotho"]
+    assert not caplog.records
     assert datasets_of("me/without_card") == []
+    assert "me/without_card was trained on are not known" in caplog.text
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

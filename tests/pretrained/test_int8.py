@@ -51,6 +51,18 @@ def test_a_folder_answers_as_the_model_that_was_rounded_when_it_was_loaded(
     assert not is_int8(plain.mods)
 
 
+def test_int8_asked_for_changes_nothing_of_a_folder_in_int8(small_folder):
+    torch.manual_seed(0)
+    wavs, ones = torch.randn(2, 8000) / 10, torch.ones(2)
+    found = [
+        AudioLanguageModel.from_hparams(
+            source=small_folder, run_opts={"device": "cpu"}, int8=int8
+        ).score_batch(wavs, ones, PROMPTS, ["rain falls", "a dog"])
+        for int8 in (False, True)
+    ]
+    assert torch.equal(*found)
+
+
 def test_it_has_a_quarter_of_the_bytes_of_float32(small_folder, tiny_folder):
     assert n_byte(small_folder, "lm") < 0.35 * n_byte(tiny_folder, "lm")
     assert n_byte(small_folder) < 0.45 * n_byte(tiny_folder)  # of layers 16 wide

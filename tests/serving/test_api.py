@@ -240,6 +240,7 @@ def test_waiting_for_others_longer_than_for_ones_turn_is_refused(tiny_folder, ca
         (["--int8"], "fp32", True),
         (["exported"], "fp32", True),
         (["--precision", "auto"], None, False),
+        (["--precision", "auto", "--int8"], "fp32", True),
     ],
 )
 def test_each_answer_tells_with_which_precision_it_was_made(
