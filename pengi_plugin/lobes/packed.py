@@ -34,7 +34,7 @@ class PackedLinear(nn.Module):
     half : bool
         Whether to round weights to 16 bits: half the bytes to read at each step. Layers
         of which float16 cannot hold the weights, being too large or small, stay as
-        they are.
+        they are, and so do all for more than ``MANY_ROWS`` rows.
 
     Example
     -------
@@ -157,7 +157,9 @@ class Copies:
     def product(self, n_row: int):
         """Return the product for so many rows."""
         kind = self.many
-        if n_row <= products.few_rows():
+        if n_row > products.MANY_ROWS:
+            kind = OneDNNProduct
+        elif n_row <= products.few_rows():
             self.n_few += 1
             kind = self.few if self.n_few > products.PATIENCE else kind
         if kind not in self.products:

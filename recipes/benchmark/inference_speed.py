@@ -300,7 +300,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--clock", default="wall", choices=("wall", "cpu"))
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS[:4])
     parser.add_argument("--peak_of", choices=VARIANTS, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.new_tokens < 2:
+        parser.error("--new_tokens must be 2 or more: the first needs no step.")
+    return args
 
 
 def compare(

@@ -123,6 +123,8 @@ def main() -> None:
     parser.add_argument("--model", help="folder in float32, of which sizes are printed")
     add_trust(parser)
     args = parser.parse_args()
+    if args.new_tokens < 2:
+        parser.error("--new_tokens must be 2 or more: the first needs no step.")
     if args.model:
         print_sizes_of(args.model, args.trust)
         return

@@ -103,6 +103,8 @@ def main() -> None:
     parser.add_argument("--new_tokens", type=int, default=10)
     parser.add_argument("--turns", type=int, default=5)
     args = parser.parse_args()
+    if args.new_tokens < 2:
+        parser.error("--new_tokens must be 2 or more: the first needs no step.")
     torch.set_num_threads(1)
     torch.manual_seed(0)
     hparams = (

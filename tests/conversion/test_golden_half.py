@@ -38,6 +38,7 @@ def test_log_probabilities_of_an_answer_hardly_change(convert_golden, pseudo, tm
     difference = np.abs(np.asarray(ours) - released)
     print(f"log-probabilities change by {difference.mean():.5f} on average")
     assert 0 < difference.mean() < 2e-4 * np.abs(released).mean()
-    packed = [part for part in model.mods.modules() if isinstance(part, PackedLinear)]
+    parts = model.mods.pengi.lm.modules()
+    packed = [part for part in parts if isinstance(part, PackedLinear)]
     used = {kind for part in packed if part._copies for kind in part._copies.products}
     assert used == {HalfProduct}

@@ -145,6 +145,19 @@ def test_products_take_every_shape_and_layout_of_rows(kind, has_bias):
         torch.testing.assert_close(product(x), layer(x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_very_many_rows_take_onednn(half, monkeypatch):
+    monkeypatch.setattr(products, "MANY_ROWS", 40)
+    layer = nn.Linear(N_IN, N_OUT).half().float()
+    packed = PackedLinear(layer, half)
+    with torch.inference_mode():
+        packed(torch.randn(2, 20, N_IN))
+        assert kinds(packed) == {HalfProduct}
+        x = torch.randn(41, N_IN)
+        torch.testing.assert_close(packed(x), layer(x), rtol=1e-5, atol=1e-5)
+    assert kinds(packed) == {HalfProduct, OneDNNProduct}
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("n_row", [1, 40])
 def test_weights_of_16_bits_stay_so_and_nothing_is_lost(dtype, n_row):
