@@ -15,6 +15,7 @@ import pyarrow
 from pyarrow import parquet
 from tqdm import tqdm
 
+from pengi_plugin.data.file_state import file_state
 from pengi_plugin.storage.atomic import new_file, write_file
 from pengi_plugin.storage.lock import LOCK_FILE
 
@@ -213,8 +214,6 @@ def recordings_state(paths: Iterable[str]) -> str:
     >>> recordings_state([path]) == before
     False
     """
-    from pengi_plugin.data.audio import file_state  # PyTorch, which parts do not need
-
     found = hashlib.sha256()
     for path in paths:
         try:

@@ -9,7 +9,6 @@ file may be a clip in a shard (see ``data.shards``). Nothing here is random.
 import logging
 import math
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from pengi_plugin.data.ffmpeg import FfmpegFile, ffmpeg_format
 from pengi_plugin.data.resample import make_resampler
-from pengi_plugin.data.shards import MemberFile, is_member, member_state, open_member
+from pengi_plugin.data.shards import MemberFile, is_member, open_member
 
 logger = logging.getLogger(__name__)
 
@@ -126,24 +125,6 @@ def window_starts(n_sample: int, n_window: int, n_overlap: int = 0) -> list[int]
     if starts and last - starts[-1] < min(MIN_NEW * n_window, n_step):
         return starts
     return [*starts, last]
-
-
-def file_state(path: str | os.PathLike) -> list[int] | None:
-    """Return an audio file's size and time of change; None if it is missing or empty.
-
-    Raises
-    ------
-    ValueError
-        If it is a clip in a shard, and the shard is damaged.
-    """
-    if is_member(path):
-        return member_state(path)
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    is_there = stat.S_ISREG(found.st_mode) and found.st_size
-    return [found.st_size, found.st_mtime_ns] if is_there else None
 
 
 def open_audio(path: str | os.PathLike) -> BinaryIO:

@@ -15,9 +15,9 @@ from pengi_plugin.data.audio import (
     BLOCK,
     NotFiniteError,
     Recording,
-    file_state,
     open_audio,
 )
+from pengi_plugin.data.file_state import file_state
 from pengi_plugin.data.manifest import (
     SPLITS,
     Fault,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pengi_plugin.data.audio import file_state
 from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.dataset import ClipDataset
+from pengi_plugin.data.file_state import file_state
 from pengi_plugin.data.manifest import Rows, as_rows
 from pengi_plugin.tasks import extend
 from pengi_plugin.training.base import TrainingBrain

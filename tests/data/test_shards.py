@@ -18,7 +18,6 @@ from torch.utils.data import DataLoader
 from pengi_plugin.data import shards
 from pengi_plugin.data.audio import (
     Recording,
-    file_state,
     open_audio,
     read_clip,
     read_recording,
@@ -27,6 +26,7 @@ from pengi_plugin.data.audio import (
 from pengi_plugin.data.batch import PairBatch
 from pengi_plugin.data.check import check_folder
 from pengi_plugin.data.dataset import ClipDataset, make_sampler
+from pengi_plugin.data.file_state import file_state
 from pengi_plugin.data.manifest import check_audio, read_manifest
 from pengi_plugin.data.overlap import HeldOut, find_overlaps
 from pengi_plugin.data.sharding import Options, shard_manifests

@@ -14,7 +14,7 @@ millions opens at once and is shared by all processes. Such a file belongs to us
 ``data.manifest.arrow``.
 """
 
-from pengi_plugin.data.audio import file_state
+from pengi_plugin.data.file_state import file_state
 from pengi_plugin.data.manifest.arrow import number_of, open_arrow, raw
 from pengi_plugin.data.manifest.audio_files import (
     AUDIO_SUFFIXES,

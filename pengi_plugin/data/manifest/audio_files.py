@@ -8,8 +8,9 @@ from pathlib import Path
 import soundfile
 from tqdm import tqdm
 
-from pengi_plugin.data.audio import MAX_LENGTH, Recording, file_state, open_audio
+from pengi_plugin.data.audio import MAX_LENGTH, Recording, open_audio
 from pengi_plugin.data.ffmpeg import ffmpeg_format
+from pengi_plugin.data.file_state import file_state
 from pengi_plugin.data.shards import is_member
 
 #: Endings of files that count as audio when a folder is searched.

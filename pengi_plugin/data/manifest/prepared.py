@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pengi_plugin.data.audio import file_state
+from pengi_plugin.data.file_state import file_state
 from pengi_plugin.data.manifest.arrow import open_arrow, text
 from pengi_plugin.data.manifest.audio_files import audio_files
 from pengi_plugin.data.manifest.form import SPLITS, resolve
