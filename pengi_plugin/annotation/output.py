@@ -177,6 +177,8 @@ class Output:
         ------
         ValueError
             If an engine has kept answers about recordings that have changed.
+        FileNotFoundError
+            If one that has been answered is not there any more: no part is removed.
         """
         path = Path(self.folder) / RECORDINGS_FILE
         before = json.loads(path.read_text("utf-8")) if path.exists() else {}
@@ -187,20 +189,36 @@ class Output:
             now[str(part)] = state = recordings_state(self.recordings_of(part))
             if before.get(str(part)) == state:
                 continue
-            if self.path_of(part).exists():
-                changed.append(part)
-            elif is_kept and str(part) in before:
+            if is_kept:  # its answers may be there, also of a part that is written
                 kept.append(part)
+            elif self.path_of(part).exists():
+                changed.append(part)
         if kept:
             raise ValueError(
                 f"Recordings of part {kept[0]} have changed since {self.work_folder} "
                 "was written, which holds answers about them. Remove that folder: what "
-                "is in no part yet is answered again."
+                "has changed, and what is in no part yet, is answered again."
             )
+        for part in changed:
+            self._check_answered_are_there(part)
         for part in changed:
             self.path_of(part).unlink()
         write_file(path, json.dumps(now) + "\n")
         return changed
+
+    def _check_answered_are_there(self, part: int) -> None:
+        """Raise FileNotFoundError if a recording that was answered is gone."""
+        path = self.path_of(part)
+        answered = {row["path"] for row in read_part(path) if row["error"] is None}
+        for name in self.recordings_of(part):
+            # As JSON lines and Parquet have it.
+            is_answered = name in answered or _as_utf8(name) in answered
+            if is_answered and file_state(name) is None:
+                raise FileNotFoundError(
+                    f"{name} was answered and is not there any more, or empty; writing "
+                    f"{path} again would lose its answers. Put it back (is a disk "
+                    "missing?), or give a list without it and another output folder."
+                )
 
 
 def recordings_state(paths: Iterable[str]) -> str:
@@ -252,14 +270,16 @@ def _line(row: Mapping) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
+def _as_utf8(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def _write_parquet(path: Path, rows: Iterable[Mapping]) -> None:
     kinds = {name: pyarrow.string() for name in COLUMNS}
     kinds |= dict.fromkeys(("start", "end", "score"), pyarrow.float64())
     texts = [
         {
-            name: value.encode("utf-8", "backslashreplace").decode()
-            if isinstance(value, str)
-            else value
+            name: _as_utf8(value) if isinstance(value, str) else value
             for name, value in row.items()
         }
         for row in rows

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pengi_plugin.annotation.output import Output, read_part
+from pengi_plugin.annotation.output import Output, read_part, write_part
 from pengi_plugin.annotation.run import complete, complete_by
 from pengi_plugin.storage.lock import only_writer
 from tests.annotation.counting import SlowWork, output_in, rows_of
@@ -156,7 +156,6 @@ def test_a_part_in_which_the_work_failed_is_not_there(tmp_path):
 
 def write_rows_and_fail(path):
     """Write two rows of a part, then fail."""
-    from pengi_plugin.annotation.output import write_part
 
     def rows():
         yield from list(rows_of(["107"]))
@@ -218,12 +217,14 @@ def test_parts_whose_recordings_change_are_written_again_also_after_a_kill(
     monkeypatch.chdir(tmp_path)  # the recordings are 37 names here
     folder = tmp_path / "out"
     output = output_in(folder)
+    for path in output.paths:
+        (tmp_path / path).write_text("sound")
     complete(output, {}, SlowWork(output, 0.0))
 
     def killed(number):
         raise KeyboardInterrupt
 
-    (tmp_path / output.paths[7]).write_text("now it is there")
+    (tmp_path / output.paths[7]).write_text("another sound")
     with pytest.raises(KeyboardInterrupt):
         complete(output, {}, killed)
     assert output.pending() == [2]
@@ -252,6 +253,66 @@ def test_answers_of_an_engine_about_recordings_that_changed_are_refused(
     shutil.rmtree(output.work_folder)
     complete(output, {}, SlowWork(output, 0.0))
     check_all(tmp_path / "out", "jsonl")
+
+
+def test_kept_answers_do_not_become_a_written_part_whose_recording_has_changed(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    output = output_in(tmp_path / "out")
+
+    def killed_behind_the_first_part(pending):
+        write_part(output.path_of(0), rows_of(output.recordings_of(0)))
+        stop_within(output)
+
+    with pytest.raises(ValueError, match="stopped"):
+        complete_by(killed_behind_the_first_part, output, {})
+    before = output.path_of(0).read_bytes()
+    (tmp_path / output.paths[0]).write_text("now it is there")
+    with pytest.raises(ValueError, match=r"Recordings of part 0 have changed since"):
+        complete_by(lambda pending: None, output, {})
+    assert output.path_of(0).read_bytes() == before
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_answers_about_recordings_that_vanish_are_not_thrown_away(
+    tmp_path, monkeypatch, form
+):
+    monkeypatch.chdir(tmp_path)
+    paths = ("1", "2")
+    for path in paths:
+        (tmp_path / path).write_text("sound")
+    output = Output(str(tmp_path / "out"), paths, form, part_size=1)
+    complete(output, {}, SlowWork(output, 0.0))
+    files = {path: path.read_bytes() for path in (tmp_path / "out").glob("part-*")}
+    (tmp_path / "1").write_text("another sound")
+    (tmp_path / "2").unlink()
+    for _ in range(2):
+        with pytest.raises(FileNotFoundError, match="2 was answered and is not there"):
+            complete(output, {}, SlowWork(output, 0.0))
+        assert {path: path.read_bytes() for path in files} == files
+    (tmp_path / "2").write_text("sound, again")
+    complete(output, {}, SlowWork(output, 0.0))
+    complete(output, {}, no_work)
+
+
+@pytest.mark.parametrize("form", ["jsonl", "parquet"])
+def test_a_changed_recording_whose_name_is_no_utf8_is_answered_again(tmp_path, form):
+    path = tmp_path / "\udcffé.wav"
+    path.write_text("sound")
+    output = Output(str(tmp_path / "out"), (str(path),), form)
+
+    def write(pending):
+        for part in pending:
+            write_part(output.path_of(part), [{"path": str(path), "error": None}])
+
+    complete_by(write, output, {})
+    path.write_text("another sound")
+    complete_by(write, output, {})
+    assert output.pending() == []
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="is not there any more"):
+        complete_by(write, output, {})
 
 
 def stop_within(output):
@@ -287,8 +348,6 @@ def test_what_cannot_be_asked_is_refused(options, message):
 
 
 def test_a_name_that_is_no_utf8_is_written_and_read(tmp_path):
-    from pengi_plugin.annotation.output import write_part
-
     row = {"path": "\udcffé.wav", "error": None}
     write_part(tmp_path / "part.jsonl", [row])
     assert list(read_part(tmp_path / "part.jsonl")) == [row]
