@@ -71,7 +71,8 @@ def apply_sample_ends(font: bytes) -> bytes:
             )
         if number in looped:
             for point in range(behind, new_end):
-                source = pool + 2 * (loop + point - loop_end)
+                n_behind = (point - loop_end) % (loop_end - loop)  # loops may be short
+                source = pool + 2 * (loop + n_behind)
                 target = pool + 2 * point
                 data[target : target + 2] = font[source : source + 2]
         struct.pack_into("<I", data, at + POINTS_OFFSET + 4, new_end)

@@ -68,6 +68,12 @@ def test_a_loops_beginning_follows_its_end_and_nothing_else_changes():
     assert np.array_equal(points, expected)
 
 
+def test_a_short_loop_is_repeated_behind_its_end():
+    font = make_font([(0, 99, 96, 99)], [[LOOPED]], 200)
+    points, _ = read(apply_sample_ends(font))
+    assert points[99 : 99 + GUARD].tolist() == [96, 97, 98] * 2 + [96, 97]
+
+
 def test_a_loop_in_an_instruments_first_zone_is_that_of_all_its_zones():
     zones = [[[(54, 1)], [(53, 0)], [(54, 0), (53, 1)]], [[(53, 2)]]]
     font = make_font([(0, 1, 0, 1)] * 3, zones, 9)
