@@ -46,7 +46,8 @@ def rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
     weight = weight.detach().float()
     largest = weight.abs().flatten(1).amax(1)
     scale = largest / MAX_WEIGHT
-    scale = scale.where(scale >= torch.finfo(torch.float32).tiny, 1.0)  # of no weight
+    # Rows without a weight; those with NaN keep it.
+    scale = scale.masked_fill(scale < torch.finfo(torch.float32).tiny, 1.0)
     is_usual = (scale >= LEAST_HALF) & (scale <= LARGEST_HALF)
     scale = scale.half().float().where(is_usual, scale)
     packed = torch.quantize_per_channel(

@@ -71,6 +71,16 @@ def test_weights_of_any_size_and_of_none_are_kept(size):
     torch.testing.assert_close(small(x), x @ weight.t() + bias, **close)
 
 
+@pytest.mark.parametrize("kind", [nn.Linear(40, 9), nn.Embedding(40, 9)])
+def test_a_model_with_damaged_weights_does_not_become_one_that_answers(kind):
+    kind = copy.deepcopy(kind)
+    with torch.no_grad():
+        kind.weight[3, 5] = float("nan")
+    (small,) = to_int8(nn.Sequential(kind))
+    x = torch.ones(1, 40) if isinstance(kind, nn.Linear) else torch.tensor([3])
+    assert small(x).isnan().any()
+
+
 def test_a_row_does_not_depend_on_the_rest_of_the_batch():
     torch.manual_seed(0)
     layer = to_int8(nn.Sequential(nn.Linear(40, 9)))
