@@ -5,6 +5,7 @@ search options agree are answered together; a question that cannot be answered h
 no other one. ``model`` is an ``AudioLanguageModel``.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -182,13 +183,20 @@ def _together(model, questions, batch_size) -> list[Reply]:
         prefix = _encode(model, batch)
         ranked = ranked_after(model, prefix, n_best, **search)
         for index, (question, reply, start, end, _) in enumerate(batch):
-            if not ranked[index]:
-                raise RuntimeError(
-                    f"Every answer about {question.name} has the probability NaN."
-                )
+            _check_scores(question, ranked[index] or [("", math.nan)])
             labels = _rank(model, question, prefix[index], ranked[index])
+            _check_scores(question, labels)
             reply.windows.append(Window(start, end, ranked[index], labels))
     return replies
+
+
+def _check_scores(question: Question, ranking: Sequence[tuple[str, float]]) -> None:
+    """Raise RuntimeError if a score is no number: JSON could not hold it either."""
+    scores = [score for _, score in ranking]
+    if not all(map(math.isfinite, scores)):
+        raise RuntimeError(
+            f"Texts about {question.name} have no probability; got {scores}."
+        )
 
 
 def _open(model, question: Question) -> Recording:

@@ -202,6 +202,27 @@ def test_samples_beyond_float32_are_no_sound_and_no_answer_is_no_empty_answer(
     assert responses(api, [asked(sounds[0])]) == [(500, {"detail": OUR_FAULT})]
 
 
+@pytest.mark.parametrize("method", ["similarity", "likelihood"])
+def test_a_score_that_json_cannot_hold_harms_no_other_answer(
+    api, model, sounds, monkeypatch, method
+):
+    module = "pengi_plugin.inference.questions.ranked_after"
+    monkeypatch.setattr(
+        module, lambda model, prefix, *_, **__: [[("a", float("nan"))]] * len(prefix)
+    )
+    greedy = asked(sounds[0], search={"beam_size": 1})
+    assert responses(api, [greedy]) == [(500, {"detail": OUR_FAULT})]
+    monkeypatch.undo()
+
+    def rank(model, question, *_):
+        return [(label, float("-inf")) for label in question.labels]
+
+    monkeypatch.setattr("pengi_plugin.inference.questions._rank", rank)
+    bad = asked(sounds[0], labels=("dog", "rain"), method=method)
+    first, second = responses(api, [bad, asked(sounds[0])])
+    assert (first[0], second[0]) == (500, 200)
+
+
 def long_file(folder):
     """Return the bytes of a recording of five seconds."""
     soundfile.write(folder / "long.wav", np.zeros(40_000), 8000)
