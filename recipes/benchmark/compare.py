@@ -7,6 +7,7 @@
 
 Each folder is scored by evaluate.py, with all of its options, and has its tables there.
 Beside the two scores stands the share of questions to which both give the same answer.
+Sets that one of them has no score of are named; where one failed, the exit status is 1.
 """
 
 import argparse
@@ -103,6 +104,12 @@ def main(arguments: list[str]) -> list[dict]:
     if if_main_process():
         print(f"first: {options.models[0]}\nsecond: {options.models[1]}\n")
         print(table(lines, shares))
+        compared = {line["set"] for line in lines}
+        rest = sorted({line["set"] for found in tables for line in found} - compared)
+        if rest:
+            print(f"\nNot compared, as one has no score of it: {', '.join(rest)}.")
+    if any(map(evaluate.n_failed, tables)):
+        sys.exit(1)
     return [{**line, "same": shares[line["set"]]} for line in lines]
 
 

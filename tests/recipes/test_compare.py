@@ -73,6 +73,24 @@ def test_scores_stand_side_by_side_with_the_share_of_equal_answers(
     line = f"| Tones | {found[0]['metric']} | 4 | 1.0000 | 0.5000 | -0.5000 | 50.0% |"
     assert line in out
     assert not any(line["set"] == "absent" for line in found)
+    assert "Not compared, as one has no score of it: absent." in out
+
+
+def test_a_set_that_fails_for_one_is_no_success(
+    compare, arguments, capsys, monkeypatch
+):
+    score = compare.evaluate.score_entry
+
+    def failing(name, entry, rows, session, templates):
+        if session.model is MODELS["small"]:
+            raise RuntimeError("no memory")
+        return score(name, entry, rows, session, templates)
+
+    monkeypatch.setattr(compare.evaluate, "score_entry", failing)
+    with pytest.raises(SystemExit, match="1"):
+        compare.main(arguments)
+    out = capsys.readouterr().out
+    assert "Not compared, as one has no score of it: absent, tones." in out
 
 
 def test_answers_of_another_search_are_not_compared(compare, arguments):
