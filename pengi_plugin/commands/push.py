@@ -5,6 +5,7 @@ Shows what would be uploaded to the Hugging Face hub, and with --yes uploads it.
 
 import argparse
 import re
+from pathlib import Path
 
 
 def add_arguments(command: argparse.ArgumentParser) -> None:
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
         args.repository,
         args.license,
         args.language,
-        args.datasets or datasets_of(args.folder),
+        args.datasets or datasets_of(Path(args.folder)),
         lines,
     )
     card, remarks = publishable_card(read_card(args.folder), facts)

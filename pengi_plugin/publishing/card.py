@@ -46,6 +46,13 @@ EARLIER = [
     )
 ]
 
+#: What a person has written below the scores of an earlier push: it may be about them.
+BELOW_SCORES = re.compile(
+    rf"\n## Scores\n\n(?:{re.escape(SCORED)}\n\n(?:\|[^\n]*\n)+"
+    rf"|{re.escape(NOT_SCORED)})(.*?)(?=\n## |\Z)",
+    re.DOTALL,
+)
+
 #: Section -> what else a person may call it.
 ALSO = {"Licence": "License", "Training data": "Data", "Citing": "Citation"}
 
@@ -124,6 +131,7 @@ def publishable_card(card: ModelCard, facts: Facts) -> Published:
     data, remarks = card.data, []
     if data.license not in (None, facts.license):
         remarks.append(f"its licence was {data.license}, and is now {facts.license}.")
+        data.license_name = data.license_link = None  # of the earlier one
     data.library_name = "speechbrain"
     data.license = facts.license
     data.language = list(facts.languages)
@@ -136,6 +144,9 @@ def publishable_card(card: ModelCard, facts: Facts) -> Published:
         task = data.pipeline_tag or "audio-text-to-text"
         data.eval_results = [result_of(line, task) for line in facts.lines]
     body = TO_BE_WRITTEN.sub("", card.text)
+    for words in filter(None, map(str.strip, BELOW_SCORES.findall(body))):
+        start = " ".join(words.split())[:60]
+        remarks.append(f"what stands below its earlier scores is left out: {start}")
     for earlier in EARLIER:
         body = earlier.sub("", body)
     body = body.replace(ANY_SOURCE, facts.repository)

@@ -44,7 +44,7 @@ def scores_of(
         If a file that was given is no table, or is of another model.
     """
     folder = Path(folder)
-    model = fingerprint(str(folder), without=[CARD_FILE])
+    model = fingerprint(folder, without=[CARD_FILE])
     lines = []
     for file in map(Path, files):
         found = read_lines(file)

@@ -198,6 +198,26 @@ def test_a_card_that_was_pushed_before_is_of_this_push():
         assert last.text == again.text
 
 
+def test_words_below_earlier_scores_are_not_left_out_in_silence():
+    line = score_line(Score("exact match", 0.75, 0.5, 1.0, 8), group="tones")
+    facts = Facts("a/b", "mit", lines=[line])
+    first = publishable_card(ModelCard("# Pengi\n"), facts).text
+    assert publishable_card(ModelCard(first), facts).remarks == []
+    own = first.replace("\n## Training data", "\nTwice as\ngood.\n\n## Training data")
+    again = publishable_card(ModelCard(own), facts)
+    assert "Twice" not in again.text
+    assert again.remarks == [
+        "what stands below its earlier scores is left out: Twice as good."
+    ]
+
+
+def test_the_name_of_another_licence_does_not_stay():
+    head = "---\nlicense: other\nlicense_name: house\nlicense_link: LICENSE\n---\n# P\n"
+    for licence, kept in (("mit", None), ("other", "house")):
+        card = publishable_card(ModelCard(head), Facts("a/b", licence))
+        assert ModelCard(card.text).data.license_name == kept
+
+
 @pytest.mark.parametrize("title", ["Licence", "License", "Training data", "Citation"])
 def test_what_a_person_has_written_is_kept_and_told(title, push, run_folder):
     folder = run_folder / "model"
