@@ -56,8 +56,11 @@ BELOW_SCORES = re.compile(
 #: Section -> what else a person may call it.
 ALSO = {"Licence": "License", "Training data": "Data", "Citing": "Citation"}
 
-#: Which model a card's snippets load.
-LOADED = re.compile(r"(?<=from_hparams\(source=\")[\w.-]+/[\w.-]+(?=\")")
+#: What loads a model of ours in a card's snippets, and which; those of others stay.
+LOADED = re.compile(
+    r"(?P<call>\bAudio(?:Language|Text)Model\.from_hparams\(source=\")"
+    r"(?P<name>[\w.-]+/[\w.-]+)(?=\")"
+)
 
 #: SpeechBrain's cards end so.
 CITATION = """\
@@ -150,9 +153,10 @@ def publishable_card(card: ModelCard, facts: Facts) -> Published:
     for earlier in EARLIER:
         body = earlier.sub("", body)
     body = body.replace(ANY_SOURCE, facts.repository)
-    for other in sorted({*LOADED.findall(body)} - {facts.repository}):
+    loaded = {found["name"] for found in LOADED.finditer(body)}
+    for other in sorted(loaded - {facts.repository}):
         remarks.append(f"its snippet loaded {other}, and now loads {facts.repository}.")
-    body = LOADED.sub(facts.repository, body)
+    body = LOADED.sub(rf"\g<call>{facts.repository}", body)
     sections = {
         "Scores": scores_section(facts.lines),
         "Training data": data_section(facts.datasets),

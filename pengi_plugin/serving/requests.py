@@ -8,6 +8,7 @@ refused here never reaches the model.
 import base64
 import binascii
 import json
+import reprlib
 from typing import Any, NamedTuple
 
 from fastapi import HTTPException, Request
@@ -168,8 +169,9 @@ def checked(fields: dict[str, Any], limits: Limits) -> dict[str, Any]:
         value = fields[name]
         fits = (int,) if kind is int else (int, float)
         if isinstance(value, bool) or not isinstance(value, fits):
+            got = reprlib.repr(value)  # a part of what is long
             raise HTTPException(
-                422, f"{name} must be a number ({kind.__name__}); got {value!r}."
+                422, f"{name} must be a number ({kind.__name__}); got {got}."
             )
         if not abs(value) < 2**62 or value > most.get(name, 2**62):
             raise HTTPException(

@@ -173,7 +173,12 @@ def test_a_card_that_was_fetched_does_not_keep_its_scores():
 
 def test_a_card_that_was_pushed_before_is_of_this_push():
     facts = Facts("a/b", "mit", datasets=["general_midi", "my_clips"])
-    snippet = '# Pengi\n\n```python\nx.from_hparams(source="FOLDER_OR_HUB_NAME")\n```\n'
+    other = 'EncoderASR.from_hparams(source="speechbrain/asr")'
+    snippet = (
+        "# Pengi\n\n```python\n"
+        'AudioLanguageModel.from_hparams(source="FOLDER_OR_HUB_NAME")\n'
+        f"{other}\n```\n"
+    )
     first = publishable_card(ModelCard(snippet), facts)
     assert first.remarks == []
     for datasets, said, not_said in (
@@ -187,7 +192,8 @@ def test_a_card_that_was_pushed_before_is_of_this_push():
         assert not_said not in body
         assert "cc-by-4.0. The licences" in body
         assert "mit." not in body
-        assert 'source="a/c"' in body
+        assert 'AudioLanguageModel.from_hparams(source="a/c")' in body
+        assert other in body  # a model of others
         assert again.remarks == [
             "its licence was mit, and is now cc-by-4.0.",
             "its snippet loaded a/b, and now loads a/c.",

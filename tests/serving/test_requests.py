@@ -74,6 +74,7 @@ BAD_FIELDS = [
     ({"labels": list("abcd")}, "labels must be a list of at most 3 texts"),
     ({"labels": ["a", 3]}, "labels must be text"),
     ({"beam_size": "two"}, r"beam_size must be a number \(int\); got 'two'"),
+    ({"beam_size": "2" * 10**6}, r"got .2+\.\.\.2+.\.$"),
     ({"beam_size": True}, "beam_size must be a number"),
     ({"beam_size": 2.5}, "beam_size must be a number"),
     ({"beam_size": 7}, "beam_size must be at most 6; got 7"),
