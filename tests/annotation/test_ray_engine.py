@@ -152,7 +152,7 @@ def test_a_killed_driver_goes_on_and_answers_only_what_is_missing(
     assert out.splitlines()[-1].split() == ["37", str(len(rows)), str(errors)]
     assert {path.name for path in tmp_path.iterdir()} == {
         *(output.path_of(part).name for part in range(output.n_part)),
-        *("settings.json", ".lock"),
+        *("settings.json", "recordings.json", ".lock"),
     }
     asked = seen.read_text().split()
     assert 0 < len(asked) == len(set(asked)) <= 37 - 3 * 3
@@ -205,7 +205,8 @@ def test_what_fails_in_an_actor_is_told_and_leaves_nothing(tmp_path, ray_environ
     _, err = finish(start(ray_environment, *words, -1.0), status=1)
     assert "RuntimeError: Ray stopped: " in err
     assert "pause must not be negative" in err.splitlines()[-1]
-    assert {path.name for path in tmp_path.iterdir()} == {"settings.json", ".lock"}
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"settings.json", "recordings.json", ".lock"}
 
 
 def test_what_cannot_be_asked_is_refused(tmp_path, monkeypatch):
