@@ -16,30 +16,14 @@ logger = logging.getLogger(__name__)
 def answering_precision(asked: str, device: str) -> str:
     """Return the precision to answer in, and log why; warn of a slow one.
 
-    Arguments
-    ---------
-    asked : str
-        ``auto``, ``fp32``, ``fp16`` or ``bf16``. On a CPU ``fp16`` rounds weights to
-        16 bits and sums in float32, and ``auto`` chooses it.
-    device : str
-        Such as ``cpu`` or ``cuda:1``.
-
-    Returns
-    -------
-    precision : str
-        ``fp32``, ``fp16`` or ``bf16``.
-
-    Raises
-    ------
-    ValueError
-        If ``asked`` is anything else, or the CPU lacks what it needs.
+    Arguments, result and errors are those of ``choose_precision``, which decides on
+    other devices than a CPU. On a CPU ``auto`` chooses ``fp16``, which rounds weights
+    to 16 bits and sums in float32.
     """
     if device != "cpu":
         return choose_precision(asked, device)
-    check_cpu(asked)
     if asked == AUTO:
-        chosen = "fp16" if has_half() else "fp32"
-        reason = "has" if has_half() else "lacks"
+        chosen, reason = ("fp16", "has") if has_half() else ("fp32", "lacks")
         logger.info(
             "precision: %s, chosen because this CPU's PyTorch %s kernels for weights "
             "of 16 bits.",
@@ -55,9 +39,9 @@ def answering_precision(asked: str, device: str) -> str:
     return choose_precision(asked, device)
 
 
-def check_cpu(asked: str) -> None:
-    """Raise ValueError if fp16 is asked for on a CPU that has no kernels for it."""
-    if asked == "fp16" and not has_half():
+def check_half() -> None:
+    """Raise ValueError if this CPU has no kernels for weights of 16 bits."""
+    if not has_half():
         raise ValueError(
             "precision fp16 needs PyTorch's kernels for weights of 16 bits, which are "
             "missing for this CPU (they need x86 with AVX2); take fp32."

@@ -21,7 +21,7 @@ from pengi_plugin.data.audio import (
     repeat_or_trim,
 )
 from pengi_plugin.data.shards import is_member
-from pengi_plugin.inference.precision import check_cpu
+from pengi_plugin.inference.precision import check_half
 from pengi_plugin.lobes.int8 import is_int8, to_int8
 from pengi_plugin.lobes.packed import pack_linears
 from pengi_plugin.precision import AUTO, choose_precision
@@ -56,6 +56,9 @@ class RecordingModel(Pretrained):
         If the YAML lacks something, or int8 is asked for on another device, or a
         precision that this one cannot give.
     """
+
+    #: (asked, device) -> the precision that ``auto`` means on the device.
+    choose_precision = staticmethod(choose_precision)
 
     def __init__(
         self,
@@ -200,7 +203,8 @@ class RecordingModel(Pretrained):
 
     def _pack(self) -> None:
         """Let linear layers keep packed weights, on a CPU and without gradients."""
-        check_cpu("fp16" if self._rounds else "")
+        if self._rounds:
+            check_half()
         if self._is_frozen and self.device_type == "cpu":
             pack_linears(self.mods, half=self._rounds)
 
@@ -277,12 +281,6 @@ class RecordingModel(Pretrained):
         """
         path = self.local_path(path, savedir)
         return read_clip(path, self.hparams.sample_rate, self.n_sample).to(self.device)
-
-    @staticmethod
-    def choose_precision(asked: str, device: str) -> str:
-        """Return the precision that ``auto`` means on a device; see ``precision``."""
-        check_cpu(asked if device == "cpu" else "")
-        return choose_precision(asked, device)
 
     def _with_precision(
         self, run_opts: Mapping | None, can_round: bool

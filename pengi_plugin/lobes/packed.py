@@ -87,8 +87,8 @@ class PackedLinear(nn.Module):
         """Return the product for so many rows; pack first if the weights changed."""
         copies = self._copies  # of its own: another thread may put others there
         if copies is None or not copies.are_of(self.weight, self.bias):
-            copies = Copies(self.weight, self.bias, self.is_transposed)
-            copies.choose(self.half_weights)
+            transposed, half = self.is_transposed, self.half_weights
+            copies = Copies(self.weight, self.bias, transposed, half)
             self._copies = copies
         return copies.product(n_row)
 
@@ -124,15 +124,19 @@ class Copies:
         [out], or None.
     is_transposed : bool
         Whether the weights are.
+    half : bool
+        Whether to round them to 16 bits; see ``PackedLinear``.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, is_transposed: bool):
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, is_transposed: bool, half: bool
+    ):
         self.source = weight, bias
         self.versions = version(weight), version(bias)
         weight = weight.detach()
         self.weight = weight.t() if is_transposed else weight
         self.bias = None if bias is None else bias.detach()
-        self.few = self.many = OneDNNProduct
+        self.few, self.many = self._choose(half)
         self.products = {}
         self.n_few = 0
 
@@ -144,15 +148,15 @@ class Copies:
             and (version(weight), version(bias)) == self.versions
         )
 
-    def choose(self, half: bool) -> None:
+    def _choose(self, half: bool) -> tuple[type, type]:
         """Choose the products for few and for many rows; see ``PackedLinear``."""
         weight = self.weight
-        if not (products.has_half() and weight.abs().amax() < products.LARGEST):
-            return
-        if products.fits_half(weight) or (half and products.rounds_to_half(weight)):
-            self.few = self.many = HalfProduct
-        elif weight.numel() >= products.LEAST_SPLIT:
-            self.few = SplitProduct
+        if products.has_half() and weight.abs().amax() < products.LARGEST:
+            if products.fits_half(weight) or (half and products.rounds_to_half(weight)):
+                return HalfProduct, HalfProduct
+            if weight.numel() >= products.LEAST_SPLIT:
+                return SplitProduct, OneDNNProduct
+        return OneDNNProduct, OneDNNProduct
 
     def product(self, n_row: int):
         """Return the product for so many rows."""
