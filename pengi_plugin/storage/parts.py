@@ -6,6 +6,7 @@ hook for every part instead.
 """
 
 import os
+from collections.abc import Callable
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -38,12 +39,14 @@ def save_part(
     with new_file(path) as unfinished:
         save_model(module, str(unfinished))
         if is_short:
-            with safe_open(unfinished, "pt") as file:
-                tied = file.metadata()
-            found = load_file(unfinished)
-            save_file(
-                {k: shortest(value) for k, value in found.items()}, unfinished, tied
-            )
+            change_values(unfinished, shortest)
+
+
+def change_values(path: str | os.PathLike, change: Callable[[Tensor], Tensor]) -> None:
+    """Write a safetensors file anew with each tensor changed; tied ones stay tied."""
+    with safe_open(path, "pt") as file:
+        tied = file.metadata()
+    save_file({k: change(v) for k, v in load_file(path).items()}, path, tied)
 
 
 def shortest(value: Tensor) -> Tensor:

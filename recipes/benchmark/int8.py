@@ -21,8 +21,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 from speechbrain.utils.fetching import FetchFrom
 from torch import nn
 from training_step import build
@@ -34,7 +32,7 @@ from pengi_plugin.lobes.int8 import to_int8
 from pengi_plugin.lobes.packed import pack_linears
 from pengi_plugin.lobes.products import PATIENCE
 from pengi_plugin.pretrained.int8 import write_int8
-from pengi_plugin.storage.parts import save_part
+from pengi_plugin.storage.parts import change_values, save_part
 
 EOS = 220  # as in inference_speed.py
 #: Sizes of the paper's model: 7 s at 44.1 kHz, and two prefixes of 40 embeddings.
@@ -53,11 +51,7 @@ def write_parts(model: nn.Module, folder: Path, is_short: bool = False) -> None:
 def to_half(folder: Path) -> None:
     """Let the parts in a folder hold float16."""
     for path in folder.glob("*.safetensors"):
-        with safe_open(path, "pt") as file:
-            tied = file.metadata()
-        found = load_file(path)
-        found = {k: v.half() if v.is_floating_point() else v for k, v in found.items()}
-        save_file(found, path, tied)
+        change_values(path, lambda v: v.half() if v.is_floating_point() else v)
 
 
 def print_sizes(plain: Path, small: Path) -> None:
