@@ -151,7 +151,7 @@ class Copies:
     def _choose(self, half: bool) -> tuple[type, type]:
         """Choose the products for few and for many rows; see ``PackedLinear``."""
         weight = self.weight
-        if products.has_half() and weight.abs().amax() < products.LARGEST:
+        if products.has_half():
             if products.fits_half(weight) or (half and products.rounds_to_half(weight)):
                 return HalfProduct, HalfProduct
             if weight.numel() >= products.LEAST_SPLIT:

@@ -23,9 +23,6 @@ SPLIT_ROUNDING = 2.0**-22
 #: between float16 numbers, 11 bits, so that it has 11 bits of its own.
 SPLIT = 2.0**11
 
-#: Largest float16 number.
-LARGEST = torch.finfo(torch.float16).max
-
 #: Rows up to which ``SplitProduct`` was faster than ``OneDNNProduct``, measured for
 #: layers of ``LEAST_SPLIT`` weights and more; with AVX-512 oneDNN is better
 #: (recipes/benchmark/README.md).
@@ -176,8 +173,8 @@ class SplitProduct(HalfProduct):
 
     As exact as a float32 product, whose sums are wrong by more. It reads as many bytes
     as one, at more of the memory's bandwidth, and multiplies twice, so it is for few
-    rows. Arguments as of ``OneDNNProduct``; no weight may exceed ``LARGEST``, and
-    outputs of tiny weights are less exact (``fits_split``).
+    rows. Arguments as of ``OneDNNProduct``; float16 must hold the largest weight, and
+    outputs of tiny weights are less exact (``fits_split`` tells both).
 
     Example
     -------
